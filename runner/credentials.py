@@ -1,0 +1,261 @@
+"""Secret references: where a tenant's key is kept, and how it is fetched when it is needed.
+
+Owns the kinds of reference and the `Secret` that hides itself; the manifest only carries references. Knows nothing
+of tenants or requests. No message here ever holds a secret, nor what a file or a command printed.
+"""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, SupportsIndex
+
+import anyio
+import anyio.to_thread
+from anyio.abc import Process
+
+COMMAND_TIMEOUT_SECONDS = 30.0
+KEY_MAX_CHARS = 256
+_READ_MAX_BYTES = 64 * 1024
+_COMMAND_ENVIRONMENT = ("PATH", "HOME", "LANG")
+
+# Printable ASCII without the space: whatever else would break the header that carries the key, or add another one.
+_KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_MAX_CHARS}}}")
+
+
+class CredentialError(Exception):
+    """A tenant's key could not be had; the message names the reference and never what it holds."""
+
+
+class Secret:
+    """A key that shows itself only to whoever asks with `reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself, for the request header alone."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    __str__ = __repr__
+
+    def __format__(self, format_spec: str) -> str:
+        return repr(self)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a secret is not to be copied or stored")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSecret:
+    """`{env: NAME}`: an environment variable of the runner."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"the environment variable {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSecret:
+    """`{file: path}`: a file, relative to the manifest."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"the file {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSecret:
+    """`{command: [argv…]}`: what a program prints; no shell is involved."""
+
+    argv: tuple[str, ...]
+
+    def __str__(self) -> str:
+        # Its arguments stay out: some password managers are asked with one that is half a secret.
+        return f"the command {self.argv[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdSecret:
+    """`{systemd: credential-name}`: what the unit's `LoadCredential=` provides."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"the systemd credential {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringSecret:
+    """`{keyring: service/user}`: the keyring of whoever runs this."""
+
+    service: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"the keyring entry {self.service}/{self.user}"
+
+
+SecretReference = EnvSecret | FileSecret | CommandSecret | SystemdSecret | KeyringSecret
+
+
+async def resolve(
+    reference: SecretReference, *, base_dir: Path, environ: Mapping[str, str] | None = None
+) -> Secret:
+    """The secret that the reference stands for.
+
+    Args:
+        reference: where it is kept.
+        base_dir: the folder of the manifest; relative paths start here.
+        environ: the environment; left out: the process's own.
+
+    Raises:
+        CredentialError: it is missing, unreadable, or cannot be a key.
+    """
+    environ = os.environ if environ is None else environ
+    match reference:
+        case EnvSecret(name):
+            if name not in environ:
+                raise CredentialError(f"{reference} is not set; set it where the runner is started")
+            text = environ[name]
+        case FileSecret(path):
+            text = await anyio.to_thread.run_sync(_read, reference, base_dir / path)
+        case SystemdSecret(name):
+            directory = environ.get("CREDENTIALS_DIRECTORY")
+            if not directory:
+                raise CredentialError(
+                    f"{reference} is not there, since CREDENTIALS_DIRECTORY is not set; "
+                    "start the runner from a unit that has LoadCredential= for it"
+                )
+            text = await anyio.to_thread.run_sync(_read, reference, Path(directory) / name)
+        case CommandSecret():
+            text = await _output_of(reference, base_dir, environ)
+        case KeyringSecret():
+            text = await anyio.to_thread.run_sync(_from_keyring, reference)
+    return _key(text, reference)
+
+
+def file_warning(reference: SecretReference, *, base_dir: Path) -> str | None:
+    """A warning where others than the owner may read a key file; None if it is private, missing or no file."""
+    if not isinstance(reference, FileSecret):
+        return None
+    try:
+        mode = (base_dir / reference.path).stat().st_mode
+    except (OSError, ValueError):
+        return None
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        return (
+            f"{reference} may be read by others (mode {stat.S_IMODE(mode):04o}): chmod 600 keeps it private"
+        )
+    return None
+
+
+def _key(text: str, reference: SecretReference) -> Secret:
+    text = text.strip()
+    if not text:
+        raise CredentialError(f"{reference} is empty")
+    if not _KEY.fullmatch(text):
+        raise CredentialError(
+            f"{reference} holds no key: a key is at most {KEY_MAX_CHARS} printable ASCII characters on one line, "
+            "without spaces"
+        )
+    return Secret(text)
+
+
+def _decode(content: bytes, reference: SecretReference) -> str:
+    if len(content) > _READ_MAX_BYTES:
+        raise CredentialError(f"{reference} holds no key: it gives more than {_READ_MAX_BYTES} bytes")
+    try:
+        return content.decode("utf-8-sig")  # some editors add a mark
+    except UnicodeDecodeError:
+        # Not chained: the exception carries the bytes.
+        raise CredentialError(f"{reference} holds no key: it is not text") from None
+
+
+def _read(reference: SecretReference, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_READ_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a path"
+        raise CredentialError(f"{reference} cannot be read: {reason}") from None
+    return _decode(content, reference)
+
+
+async def _output_of(reference: CommandSecret, base_dir: Path, environ: Mapping[str, str]) -> str:
+    try:
+        process = await anyio.open_process(
+            reference.argv,
+            stdin=subprocess.DEVNULL,  # nothing to read, and nobody to answer a prompt
+            stderr=subprocess.DEVNULL,  # it may repeat the secret, so nobody sees it
+            cwd=base_dir,
+            env={name: environ[name] for name in _COMMAND_ENVIRONMENT if name in environ},
+            start_new_session=True,  # so that its children end with it
+        )
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a command"
+        raise CredentialError(f"{reference} cannot be started: {reason}") from None
+    content = b""
+    try:
+        with anyio.move_on_after(COMMAND_TIMEOUT_SECONDS) as limit:
+            content = await _read_all(process)
+            await process.wait()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+    if limit.cancelled_caught:
+        raise CredentialError(f"{reference} did not end within {COMMAND_TIMEOUT_SECONDS:g} s and was stopped")
+    if process.returncode and len(content) <= _READ_MAX_BYTES:
+        raise CredentialError(
+            f"{reference} failed (exit code {process.returncode}); run it by hand as the runner's user to see why"
+        )
+    return _decode(content, reference)
+
+
+async def _read_all(process: Process) -> bytes:
+    content = bytearray()
+    if process.stdout is not None:
+        async for chunk in process.stdout:
+            content += chunk
+            if len(content) > _READ_MAX_BYTES:
+                process.kill()
+                break
+    return bytes(content)
+
+
+async def _end(process: Process) -> None:
+    """End the command with all that it started, and leave no pipe behind."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # they ended by themselves
+    await process.aclose()
+
+
+def _from_keyring(reference: KeyringSecret) -> str:
+    try:
+        import keyring  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError:
+        raise CredentialError(
+            f"{reference} needs the extra `keyring`: install runner[keyring], or keep the key elsewhere"
+        ) from None
+    try:
+        value = keyring.get_password(reference.service, reference.user)
+    except Exception as error:  # noqa: BLE001 - backends raise what they like, and may put the secret in it
+        raise CredentialError(
+            f"{reference} cannot be read: the keyring refused ({type(error).__name__})"
+        ) from None
+    if value is None:
+        raise CredentialError(f"{reference} does not exist; `keyring set` creates it")
+    return str(value)

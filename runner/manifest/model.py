@@ -1,0 +1,99 @@
+"""What the manifest says, as plain frozen values. Knows nothing of YAML, of files, or of what has run already."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from runner.credentials import SecretReference
+from runner.dates import DateRule, Period
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A fault in one tenant's entry, or in an included file: it stops that one and is told.
+
+    Attributes:
+        tenant: its name; None where there is no good one.
+        message: `tenants.yaml:LINE:COLUMN: tenants[1].exports[0].ends_at: …`, free of secrets.
+    """
+
+    tenant: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateId:
+    """A report template that exists in the tenant."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateBody:
+    """A report template to create once per domain and content.
+
+    Attributes:
+        body: the JSON object as it is sent.
+        sha256: of its canonical form, so that inline and file, spaces and key order make no difference.
+    """
+
+    body: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportEntry:
+    """One export of a tenant, as the manifest asks for it."""
+
+    name: str
+    configuration_id: int
+    ends_at: DateRule
+    due: DateRule
+    empty_ok: bool
+    formats: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportEntry:
+    """One report of a tenant; without a period the template's own is meant."""
+
+    name: str
+    template: TemplateId | TemplateBody
+    period: Period | None
+    due: DateRule
+    formats: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One client.
+
+    Attributes:
+        base_dir: the folder of the file that names it; its relative paths start here.
+        place: where it stands, `tenants.yaml:LINE:COLUMN: tenants[1]`.
+    """
+
+    name: str
+    label: str | None
+    dossier: str | None
+    owner: str | None
+    domain: str
+    api_key: SecretReference
+    tags: tuple[str, ...]
+    since: date | None
+    requests_per_minute: int | None
+    exports: tuple[ExportEntry, ...]
+    reports: tuple[ReportEntry, ...]
+    base_dir: Path
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All tenants that can run, and what is wrong with the others."""
+
+    path: Path
+    tenants: tuple[Tenant, ...]
+    problems: tuple[Problem, ...]
