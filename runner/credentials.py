@@ -1,7 +1,7 @@
 """Secret references: where a tenant's key is kept, and how it is fetched when it is needed.
 
-Owns the kinds of reference and the `Secret` that hides itself; the manifest only carries references. Knows nothing
-of tenants or requests. No message here ever holds a secret, nor what a file or a command printed.
+Owns the kinds of reference and the `Secret` that hides itself; the manifest only carries references. Knows
+nothing of tenants or requests. No message here ever holds a secret, nor what a file or a command printed.
 """
 
 import os
@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
@@ -23,7 +24,7 @@ KEY_MAX_CHARS = 256
 _READ_MAX_BYTES = 64 * 1024
 _COMMAND_ENVIRONMENT = ("PATH", "HOME", "LANG")
 
-# Printable ASCII without the space: whatever else would break the header that carries the key, or add another one.
+# Printable ASCII without the space: anything else could break the header that carries the key, or add one.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_MAX_CHARS}}}")
 
 
@@ -111,7 +112,11 @@ SecretReference = EnvSecret | FileSecret | CommandSecret | SystemdSecret | Keyri
 
 
 async def resolve(
-    reference: SecretReference, *, base_dir: Path, environ: Mapping[str, str] | None = None
+    reference: SecretReference,
+    *,
+    base_dir: Path,
+    environ: Mapping[str, str] | None = None,
+    timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
 ) -> Secret:
     """The secret that the reference stands for.
 
@@ -119,18 +124,25 @@ async def resolve(
         reference: where it is kept.
         base_dir: the folder of the manifest; relative paths start here.
         environ: the environment; left out: the process's own.
+        timeout_seconds: how long a command may take.
 
     Raises:
         CredentialError: it is missing, unreadable, or cannot be a key.
     """
     environ = os.environ if environ is None else environ
+    return _key(await _fetch(reference, base_dir, environ, timeout_seconds), reference)
+
+
+async def _fetch(
+    reference: SecretReference, base_dir: Path, environ: Mapping[str, str], timeout_seconds: float
+) -> str:
     match reference:
         case EnvSecret(name):
             if name not in environ:
                 raise CredentialError(f"{reference} is not set; set it where the runner is started")
-            text = environ[name]
+            return environ[name]
         case FileSecret(path):
-            text = await anyio.to_thread.run_sync(_read, reference, base_dir / path)
+            return await anyio.to_thread.run_sync(_read, reference, base_dir / path)
         case SystemdSecret(name):
             directory = environ.get("CREDENTIALS_DIRECTORY")
             if not directory:
@@ -138,16 +150,15 @@ async def resolve(
                     f"{reference} is not there, since CREDENTIALS_DIRECTORY is not set; "
                     "start the runner from a unit that has LoadCredential= for it"
                 )
-            text = await anyio.to_thread.run_sync(_read, reference, Path(directory) / name)
+            return await anyio.to_thread.run_sync(_read, reference, Path(directory) / name)
         case CommandSecret():
-            text = await _output_of(reference, base_dir, environ)
+            return await _output_of(reference, base_dir, environ, timeout_seconds)
         case KeyringSecret():
-            text = await anyio.to_thread.run_sync(_from_keyring, reference)
-    return _key(text, reference)
+            return await anyio.to_thread.run_sync(_from_keyring, reference)
 
 
 def file_warning(reference: SecretReference, *, base_dir: Path) -> str | None:
-    """A warning where others than the owner may read a key file; None if it is private, missing or no file."""
+    """A warning where others than its owner may read a key file; None if it is private or not there."""
     if not isinstance(reference, FileSecret):
         return None
     try:
@@ -167,8 +178,8 @@ def _key(text: str, reference: SecretReference) -> Secret:
         raise CredentialError(f"{reference} is empty")
     if not _KEY.fullmatch(text):
         raise CredentialError(
-            f"{reference} holds no key: a key is at most {KEY_MAX_CHARS} printable ASCII characters on one line, "
-            "without spaces"
+            f"{reference} holds no key: a key is at most {KEY_MAX_CHARS} printable ASCII characters "
+            "on one line, without spaces"
         )
     return Secret(text)
 
@@ -193,32 +204,35 @@ def _read(reference: SecretReference, path: Path) -> str:
     return _decode(content, reference)
 
 
-async def _output_of(reference: CommandSecret, base_dir: Path, environ: Mapping[str, str]) -> str:
+async def _output_of(
+    reference: CommandSecret, base_dir: Path, environ: Mapping[str, str], timeout_seconds: float
+) -> str:
     try:
         process = await anyio.open_process(
             reference.argv,
-            stdin=subprocess.DEVNULL,  # nothing to read, and nobody to answer a prompt
+            stdin=subprocess.DEVNULL,  # nobody is there to answer a prompt
             stderr=subprocess.DEVNULL,  # it may repeat the secret, so nobody sees it
             cwd=base_dir,
             env={name: environ[name] for name in _COMMAND_ENVIRONMENT if name in environ},
-            start_new_session=True,  # so that its children end with it
+            start_new_session=True,  # so that what it starts can be ended with it
         )
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "not a command"
         raise CredentialError(f"{reference} cannot be started: {reason}") from None
-    content = b""
+    content: bytes | None = None
     try:
-        with anyio.move_on_after(COMMAND_TIMEOUT_SECONDS) as limit:
+        with anyio.move_on_after(timeout_seconds):
             content = await _read_all(process)
             await process.wait()
     finally:
         with anyio.CancelScope(shield=True):
-            await _end(process)
-    if limit.cancelled_caught:
-        raise CredentialError(f"{reference} did not end within {COMMAND_TIMEOUT_SECONDS:g} s and was stopped")
+            await _end(process, whole_group=content is None)
+    if content is None:
+        raise CredentialError(f"{reference} did not end within {timeout_seconds:g} s and was stopped")
     if process.returncode and len(content) <= _READ_MAX_BYTES:
         raise CredentialError(
-            f"{reference} failed (exit code {process.returncode}); run it by hand as the runner's user to see why"
+            f"{reference} failed (exit code {process.returncode}); run it by hand as the runner's user "
+            "to see why"
         )
     return _decode(content, reference)
 
@@ -234,12 +248,11 @@ async def _read_all(process: Process) -> bytes:
     return bytes(content)
 
 
-async def _end(process: Process) -> None:
-    """End the command with all that it started, and leave no pipe behind."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # they ended by themselves
+async def _end(process: Process, *, whole_group: bool) -> None:
+    """Leave no pipe behind, and of a command that hung nothing that it started either."""
+    if whole_group or process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
     await process.aclose()
 
 

@@ -1,4 +1,4 @@
-"""Which domains are Lucca's, so that a key goes nowhere else. Pure; knows nothing of tenants or the network."""
+"""Which domains are Lucca's, so that a key goes nowhere else. Pure; knows nothing of tenants or sockets."""
 
 import re
 from collections.abc import Iterable

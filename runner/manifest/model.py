@@ -1,4 +1,4 @@
-"""What the manifest says, as plain frozen values. Knows nothing of YAML, of files, or of what has run already."""
+"""What the manifest says, as plain frozen values. Knows nothing of YAML, of files, or of what ran already."""
 
 from dataclasses import dataclass
 from datetime import date
