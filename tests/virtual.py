@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 import aiohttp
 import anyio
-import async_solipsism  # type: ignore[import-untyped]  # the library has no types
+import async_solipsism
 from aiohttp import web
 from aiohttp.abc import ResolveResult
 from anyio._backends._asyncio import AsyncIOBackend
@@ -116,7 +116,7 @@ class VirtualConnector(aiohttp.TCPConnector):
         *args: Callable[[], asyncio.Protocol],
         addr_infos: list[Any],
         req: aiohttp.ClientRequest,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+        timeout: aiohttp.ClientTimeout,
         client_error: type[aiohttp.ClientConnectorError] = aiohttp.ClientConnectorError,
         **_kwargs: Any,
     ) -> Any:
@@ -171,9 +171,10 @@ def run_with_sandbox(
     """
 
     async def body(clock: VirtualClock) -> T:
-        from runner.sandbox import World, build_app
+        from runner.sandbox import World, build_app  # noqa: PLC0415 - only who needs it loads it
 
-        world = World(scenario, clock)
+        # The server has its own clock: setting or rebooting the client's must not touch it.
+        world = World(scenario, VirtualClock(start))
         if prepare is not None:
             prepare(world)
         async with serve_virtual(build_app(world)) as gateway:
