@@ -1,0 +1,62 @@
+"""Time: the only place that reads a clock or spends time. Knows nothing of jobs or requests.
+
+Two clocks matter. The wall clock says which day it is and what people read; it can be set. The boot clock
+(`CLOCK_BOOTTIME`) counts seconds since the machine started, suspend included; it cannot be set, so every duration within
+one boot is measured by it. `boot_id` tells one boot from another.
+"""
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """One moment by both clocks.
+
+    Attributes:
+        wall: the wall clock, aware, in UTC.
+        boot_seconds: seconds since this boot, suspend included.
+        boot_id: which boot `boot_seconds` belongs to.
+    """
+
+    wall: datetime
+    boot_seconds: float
+    boot_id: str
+
+
+class Clock(Protocol):
+    """What the rest of the program may ask of time."""
+
+    def now(self) -> Instant:
+        """The present moment."""
+
+    async def wait(self, seconds: float) -> None:
+        """Return after `seconds` (at once if it is not positive)."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def __init__(self) -> None:
+        try:
+            self._boot_id = _BOOT_ID_FILE.read_text(encoding="ascii").strip()
+        except OSError:
+            # Without a boot id no two processes can share a boot clock: the others' marks are read by wall clock.
+            self._boot_id = f"process-{uuid.uuid4()}"
+
+    def now(self) -> Instant:
+        """The present moment."""
+        return Instant(datetime.now(UTC), time.clock_gettime(_BOOT_CLOCK), self._boot_id)
+
+    async def wait(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        await anyio.sleep(max(0.0, seconds))

@@ -1,0 +1,237 @@
+"""What a job does next, and when: pure, decided anew from its state at every turn.
+
+Owns the waiting rules (the hour, the spacing of polls, the report's time-out). Nothing here is stored: a restart asks again
+and gets the same answer. A step may only be chosen here; what came of it goes through `advance`.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum
+
+from runner.clock import Instant
+from runner.jobs.machine import missing_pieces
+from runner.jobs.model import (
+    ErrorCode,
+    Event,
+    ExportSpec,
+    Failed,
+    Job,
+    ReportSpec,
+    ReportTimedOut,
+    Stamp,
+    State,
+    TemplateBody,
+    TemplateId,
+)
+from runner.jobs.remedies import job_error
+
+FRESH_SECONDS = 60.0
+"""A look that is older than this is taken again before a trigger."""
+LOOK_BACK = timedelta(days=7)
+"""How long a job that was triggered more than once is looked at for a late twin."""
+_SERVER_DATE_MARGIN_SECONDS = 2.0  # `Date` headers have whole seconds, and two of them are subtracted.
+_FIRST_POLLS = 5  # The pauses 1/16, 1/8, 1/4, 1/2 of the interval come before the whole one.
+
+
+class Step(Enum):
+    """One action on the outside world. `priority`: where the budget is short, lower goes first."""
+
+    SURVEY = ("survey", 1)
+    IDENTIFY = ("identify", 1)
+    TRIGGER = ("trigger", 0)
+    POLL = ("poll", 2)
+    CREATE_TEMPLATE = ("create_template", 0)
+    POLL_REPORT = ("poll_report", 2)
+    FETCH = ("fetch", 0)
+    PLACE = ("place", 0)
+
+    def __init__(self, label: str, priority: int) -> None:
+        self.label = label
+        self.priority = priority
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Take this step now."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing before this moment of the boot clock."""
+
+    until_boot_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Nothing to send: record this event."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing more to do by itself."""
+
+
+Action = Do | Wait | Conclude | Rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The settings that decide when. All in seconds but the count."""
+
+    export_poll_interval_seconds: float = 30.0
+    report_poll_interval_seconds: float = 10.0
+    report_timeout_seconds: float = 3600.0
+    retrigger_after_seconds: float = 3600.0
+    max_triggers: int = 3
+
+
+def next_action(job: Job, now: Instant, policy: Policy) -> Action:
+    """What `job` does at `now`."""
+    if job.finished:
+        return Rest() if job.live.revisited else Do(_look_step(job))
+    if job.state is State.DOWNLOADING:
+        return Do(_download_step(job))
+    if isinstance(job.spec, ExportSpec):
+        return _export_action(job, now, policy)
+    return _report_action(job, now, policy)
+
+
+def _look_step(job: Job) -> Step:
+    return Step.IDENTIFY if job.live.unidentified else Step.POLL
+
+
+def _download_step(job: Job) -> Step:
+    named = any(not record.placed for record in job.files)
+    whole = isinstance(job.spec, ExportSpec) or not missing_pieces(job)
+    if named or (job.live.staged and whole) or not missing_pieces(job):
+        return Step.PLACE
+    return Step.FETCH
+
+
+def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
+    live = job.live
+    if live.unidentified:
+        return Do(Step.IDENTIFY)
+    if job.state is State.PENDING:
+        fresh = live.polled_boot_seconds is not None and now.boot_seconds - live.polled_boot_seconds <= FRESH_SECONDS
+        return Do(Step.TRIGGER if fresh else Step.SURVEY)
+    if job.state is not State.POLLING:
+        return Rest()  # A POST is on its way; its answer is the next event.
+    if live.listed:
+        return Do(Step.POLL)
+    elapsed = elapsed_seconds(job, now)
+    polled = live.polled_boot_seconds
+    if polled is None:
+        return _first_poll(job, now, policy.export_poll_interval_seconds)
+    next_poll = polled + poll_pause(live.polls, policy.export_poll_interval_seconds)
+    if elapsed is None:
+        error = job_error(
+            ErrorCode.NO_EXPORT,
+            job.spec,
+            "this machine's clock reads earlier than the last trigger, so the hour cannot be told: check the clock",
+        )
+        return Conclude(Failed(error))
+    hour_up = now.boot_seconds + policy.retrigger_after_seconds - elapsed
+    if now.boot_seconds >= hour_up:
+        if polled < hour_up or now.boot_seconds - polled > FRESH_SECONDS:
+            return Do(Step.POLL)
+        return _after_the_hour(job, policy)
+    return _at(min(next_poll, hour_up), now, Step.POLL)
+
+
+def _after_the_hour(job: Job, policy: Policy) -> Action:
+    if job.superseded_by is not None:
+        detail = f"export {job.superseded_by} appeared while we waited; not triggered again"
+        return Conclude(Failed(job_error(ErrorCode.SUPERSEDED, job.spec, detail)))
+    if len(job.triggers) - job.forgiven >= policy.max_triggers:
+        return Conclude(Failed(job_error(ErrorCode.NO_EXPORT, job.spec, f"triggered {len(job.triggers)} times")))
+    return Do(Step.TRIGGER)
+
+
+def _report_action(job: Job, now: Instant, policy: Policy) -> Action:
+    spec = job.spec
+    assert isinstance(spec, ReportSpec)  # noqa: S101 - the other kind was handled
+    if job.state in (State.TRIGGERED, State.RETRIED):
+        return Rest()
+    if not job.remote_ids:
+        if job.template_id is None and isinstance(spec.template, TemplateBody):
+            return Do(Step.CREATE_TEMPLATE)
+        return Do(Step.TRIGGER)
+    interval = policy.report_poll_interval_seconds
+    if job.live.polled_boot_seconds is None:
+        return _first_poll(job, now, interval)
+    elapsed = elapsed_seconds(job, now)
+    if elapsed is not None and elapsed >= policy.report_timeout_seconds:
+        return Conclude(ReportTimedOut())
+    return _at(job.live.polled_boot_seconds + poll_pause(job.live.polls, interval), now, Step.POLL_REPORT)
+
+
+def _first_poll(job: Job, now: Instant, interval: float) -> Action:
+    step = Step.POLL if isinstance(job.spec, ExportSpec) else Step.POLL_REPORT
+    last = job.triggers[-1] if job.triggers else None
+    if last is None or last.boot_id != now.boot_id:
+        return Do(step)
+    return _at(last.boot_seconds + poll_pause(0, interval), now, step)
+
+
+def _at(boot_seconds: float, now: Instant, step: Step) -> Action:
+    return Do(step) if now.boot_seconds >= boot_seconds else Wait(boot_seconds)
+
+
+def poll_pause(polls: int, interval_seconds: float) -> float:
+    """The pause after so many polls: soon at first, doubling up to the interval."""
+    return interval_seconds / 2 ** max(0, _FIRST_POLLS - 1 - polls)
+
+
+def elapsed_seconds(job: Job, now: Instant) -> float | None:
+    """Seconds since the last trigger, never more than the truth; None when no clock can tell.
+
+    Within one boot the boot clock decides. After a reboot, or on another host, the server's `Date` headers do. Only without
+    these the wall clock is asked, and one that reads earlier than the trigger has no answer.
+    """
+    last = job.triggers[-1]
+    if last.boot_id == now.boot_id:
+        return now.boot_seconds - last.boot_seconds
+    seen = job.live.server_date
+    if last.server_date is not None and seen is not None:
+        date, at = seen
+        between: float = (date - last.server_date).total_seconds()
+        return between + now.boot_seconds - at - _SERVER_DATE_MARGIN_SECONDS
+    elapsed = (now.wall - last.wall).total_seconds()
+    return elapsed if elapsed >= 0 else None
+
+
+def owes_a_look(job: Job, now: Instant) -> bool:
+    """Whether a finished job is looked at once, read-only, by this run.
+
+    So are exports that were triggered more than once in the last seven days (a twin may come late), and those that no
+    trigger brought.
+    """
+    if not isinstance(job.spec, ExportSpec) or not job.triggers:
+        return False
+    if job.state is State.FAILED:
+        return job.error is not None and job.error.code is ErrorCode.NO_EXPORT
+    recent = now.wall - job.triggers[-1].wall <= LOOK_BACK
+    return job.state is State.DOWNLOADED and len(job.triggers) > 1 and recent
+
+
+def looking(job: Job) -> Job:
+    """The finished job with its look still to take."""
+    return replace(job, live=replace(job.live, revisited=False))
+
+
+def looked(job: Job) -> Job:
+    """The finished job whose look could not be taken in this run."""
+    return replace(job, live=replace(job.live, revisited=True, unidentified=()))
+
+
+def template_of(job: Job) -> int | None:
+    """The template id to create this report from; None while it must be created first."""
+    spec = job.spec
+    assert isinstance(spec, ReportSpec)  # noqa: S101 - exports have no template
+    return spec.template.id if isinstance(spec.template, TemplateId) else job.template_id

@@ -1,0 +1,470 @@
+"""The state machine: one transition table per kind, and `advance`, the only place where a job's state changes.
+
+The tables say which event may lead from which state to which; `advance` says which of them it is, and what is learnt on the way.
+A step that would leave the table is a fault of this program and raises `ImpossibleError`: better a stopped job than a
+second trigger. Everything here is pure: the moment comes in as an argument, nothing is sent or stored.
+
+What the rules protect (Lucca guide "Export from Lucca Timesheet", steps 1 to 4):
+
+* `baseline_id` is set by the first list and never again, so a late first export stays visible.
+* `Triggered` is journaled before the POST leaves. Found after a crash (`Resumed`) it counts as sent.
+* An id above the baseline is ours only by its own `endsAt`; every other one is remembered as foreign.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from runner.clock import Instant
+from runner.jobs import model as m
+from runner.jobs.model import ErrorCode, Event, Flag, Job, Live, State
+from runner.jobs.remedies import job_error
+
+LOOK_BACK_IDENTIFIED = 5
+"""How many of the newest exports are asked for their end where the list does not tell it."""
+MAX_LOSSES = 3
+"""How often a report that vanished is created again."""
+MAX_REPORT_ERRORS = 1
+"""How often a report that ended in error is created again (Lucca guide "How to Download Reports", step 3)."""
+
+_P, _T, _R = State.PENDING, State.TRIGGERED, State.RETRIED
+_O, _L, _D, _F = State.POLLING, State.DOWNLOADING, State.DOWNLOADED, State.FAILED
+
+Table = Mapping[State, Mapping[type[Any], frozenset[State]]]
+
+
+def _to(*states: State) -> frozenset[State]:
+    return frozenset(states)
+
+
+_TRIGGERING: Mapping[type[Any], frozenset[State]] = {
+    m.TriggerLetGo: _to(_O),
+    m.TriggerAnswered: _to(_O, _L),
+    m.Resumed: _to(_O),
+    m.Failed: _to(_F),
+}
+_DOWNLOADING: Mapping[type[Any], frozenset[State]] = {
+    m.Fetched: _to(_L),
+    m.Named: _to(_L),
+    m.Placed: _to(_L, _D),
+    m.FilesMissed: _to(_L),
+    m.Failed: _to(_F),
+}
+
+EXPORT_TABLE: Table = {
+    _P: {
+        m.Listed: _to(_P, _L, _F),
+        m.Identified: _to(_P, _L, _F),
+        m.PathMissed: _to(_P),
+        m.Triggered: _to(_T),
+        m.Failed: _to(_F),
+    },
+    _T: {**_TRIGGERING, m.TriggerUnsent: _to(_P)},
+    _R: {**_TRIGGERING, m.TriggerUnsent: _to(_O)},
+    _O: {
+        m.Listed: _to(_O, _L),
+        m.Identified: _to(_O, _L),
+        m.PathMissed: _to(_O),
+        m.Triggered: _to(_R),
+        m.Failed: _to(_F),
+    },
+    _L: {**_DOWNLOADING, m.PathMissed: _to(_L), m.Misattributed: _to(_P, _O, _L)},
+    _D: {m.Listed: _to(_D, _L), m.Identified: _to(_D, _L), m.PathMissed: _to(_D), m.FilesMissed: _to(_L)},
+    _F: {
+        m.Listed: _to(_F, _L),
+        m.Identified: _to(_F, _L),
+        m.PathMissed: _to(_F),
+        m.Reopened: _to(_P, _O, _L),
+        m.Retried: _to(_P, _O, _L),
+    },
+}
+
+REPORT_TABLE: Table = {
+    _P: {m.TemplateCreated: _to(_P), m.TemplateRefused: _to(_P), m.Triggered: _to(_T), m.Failed: _to(_F)},
+    _T: {**_TRIGGERING, m.TriggerUnsent: _to(_P), m.TriggerLetGo: _to(_P), m.Resumed: _to(_P), m.TemplateRefused: _to(_P)},
+    _R: {**_TRIGGERING, m.TriggerUnsent: _to(_O), m.TemplateRefused: _to(_O)},
+    _O: {
+        m.TemplateCreated: _to(_O),
+        m.Triggered: _to(_R),
+        m.ReportPolled: _to(_O, _L, _F),
+        m.ReportTimedOut: _to(_O, _F),
+        m.ReportLost: _to(_O, _F),
+        m.Failed: _to(_F),
+    },
+    _L: {**_DOWNLOADING, m.ReportLost: _to(_O, _F)},
+    _D: {m.FilesMissed: _to(_L)},
+    _F: {m.Reopened: _to(_P, _O, _L), m.Retried: _to(_P, _O, _L)},
+}
+
+TABLES: Mapping[str, Table] = {"export": EXPORT_TABLE, "report": REPORT_TABLE}
+
+
+class ImpossibleError(RuntimeError):
+    """An event that the table does not allow. A fault of this program, never of the server."""
+
+
+def advance(job: Job, event: Event, now: Instant) -> Job:
+    """The job after `event`.
+
+    Args:
+        job: as it was.
+        event: what happened.
+        now: the moment, for the history and for spacing polls.
+
+    Raises:
+        ImpossibleError: the table allows no such event in this state, or not this end of it.
+    """
+    targets = TABLES[job.spec.kind].get(job.state, {}).get(type(event))
+    if targets is None:
+        message = f"{job.label}: {type(event).__name__} cannot happen to a {job.state} {job.spec.kind}"
+        raise ImpossibleError(message)
+    after = _HANDLERS[type(event)](job, event, now)
+    if after.state not in targets:
+        message = f"{job.label}: {type(event).__name__} may not lead from {job.state} to {after.state}"
+        raise ImpossibleError(message)
+    if after.state is not job.state:
+        after = replace(after, history=(*job.history, m.Transition(after.state, now.wall)))
+    return after
+
+
+# ── finding exports ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ends_text(job: Job) -> str:
+    """The job's end as the ledger writes it: midnight, no zone."""
+    spec = job.spec
+    assert isinstance(spec, m.ExportSpec)  # noqa: S101 - the tables keep reports out
+    return f"{spec.ends_at.isoformat()}T00:00:00"
+
+
+def _listed(job: Job, event: m.Listed, now: Instant) -> Job:
+    live = job.live
+    known = dict(live.known)
+    for item in event.items:
+        if item.ends_on is not None:
+            known[item.id] = item.ends_on
+    if event.server_date is not None:
+        live = replace(live, server_date=(event.server_date, now.boot_seconds))
+    if not event.complete:
+        fresh = _unidentified(job, event.items, known)
+        return replace(
+            job,
+            live=replace(
+                live,
+                known=known,
+                listed=live.listed + len(event.items),
+                unidentified=(*live.unidentified, *fresh),
+            ),
+        )
+    first_look = job.state is _P
+    if first_look and job.baseline_id is None:
+        job = replace(job, baseline_id=max((item.id for item in event.items), default=0))
+    fresh = _unidentified(job, event.items, known)
+    if first_look:
+        fresh = tuple(sorted(fresh, reverse=True)[:LOOK_BACK_IDENTIFIED])
+    waiting = (*live.unidentified, *fresh)
+    live = replace(
+        live,
+        known=known,
+        listed=0,
+        unidentified=waiting,
+        polled_boot_seconds=now.boot_seconds,
+        polls=live.polls + 1,
+        revisited=True,
+    )
+    return _concluded(replace(job, live=live))
+
+
+def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str]) -> tuple[int, ...]:
+    seen = {*known, *job.live.unidentified, *job.remote_ids, *job.foreign_ids}
+    fresh = dict.fromkeys(item.id for item in items if item.id not in seen)
+    return tuple(fresh)
+
+
+def _identified(job: Job, event: m.Identified, _now: Instant) -> Job:
+    live = job.live
+    ends_on = "" if event.ends_at is None else event.ends_at[:19]
+    live = replace(
+        live,
+        known={**live.known, event.id: ends_on},
+        unidentified=tuple(id_ for id_ in live.unidentified if id_ != event.id),
+        other_path=False,
+    )
+    return _concluded(replace(job, live=live))
+
+
+def _concluded(job: Job) -> Job:
+    """What the exports seen so far mean, once each of them is identified."""
+    if job.live.unidentified:
+        return job
+    wanted = ends_text(job)
+    known = job.live.known
+    ours = sorted({*job.remote_ids, *(id_ for id_, ends_on in known.items() if ends_on == wanted)})
+    later = sorted(id_ for id_, ends_on in known.items() if ends_on > wanted)
+    if job.state is _P:
+        return _first_look(job, ours, later)
+    if job.state is _O:
+        job = _strangers(job, frozenset(ours))
+        job = replace(job, superseded_by=later[-1] if later else job.superseded_by)
+    if set(ours) > set(job.remote_ids):
+        return _to_download(job, ours)
+    return job
+
+
+def _strangers(job: Job, ours: frozenset[int]) -> Job:
+    """Every export that appeared while we waited ends on disk or is named."""
+    baseline = job.baseline_id or 0
+    strangers = {*job.foreign_ids, *(id_ for id_ in job.live.known if id_ > baseline and id_ not in ours)}
+    if not strangers:
+        return job
+    return replace(job, foreign_ids=tuple(sorted(strangers)), flags=job.flags | {Flag.FOREIGN})
+
+
+def _first_look(job: Job, ours: list[int], later: list[int]) -> Job:
+    if ours:
+        return _to_download(replace(job, flags=job.flags | {Flag.ADOPTED}), ours)
+    if later:
+        detail = f"export {later[-1]} ends {job.live.known[later[-1]][:10]}"
+        error = job_error(ErrorCode.SUPERSEDED, job.spec, detail)
+        return replace(job, state=_F, superseded_by=later[-1], error=error)
+    return job
+
+
+def _to_download(job: Job, ours: list[int]) -> Job:
+    flags = job.flags | ({Flag.DUPLICATE} if len(ours) > 1 else frozenset())
+    return replace(job, state=_L, remote_ids=tuple(ours), flags=flags, error=None)
+
+
+# ── triggering ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _triggered(job: Job, event: m.Triggered, _now: Instant) -> Job:
+    return replace(
+        job,
+        state=_T if job.state is _P else _R,
+        triggers=(*job.triggers, event.stamp),
+        live=replace(job.live, polls=0, polled_boot_seconds=None),
+    )
+
+
+def _trigger_unsent(job: Job, _event: m.TriggerUnsent, _now: Instant) -> Job:
+    return replace(job, state=_P if job.state is _T else _O, triggers=job.triggers[:-1])
+
+
+def _trigger_let_go(job: Job, event: m.TriggerLetGo, _now: Instant) -> Job:
+    state = _P if isinstance(job.spec, m.ReportSpec) and job.state is _T else _O
+    return replace(job, state=state, triggers=(*job.triggers[:-1], event.stamp))
+
+
+def _trigger_answered(job: Job, event: m.TriggerAnswered, _now: Instant) -> Job:
+    job = replace(job, triggers=(*job.triggers[:-1], event.stamp))
+    if isinstance(job.spec, m.ReportSpec):
+        return replace(job, state=_O, remote_ids=(event.remote_id,))
+    # After a second trigger the first one's export may have arrived as well: only the list shows both.
+    sure = len(job.triggers) == 1 and event.remote_id > (job.baseline_id or 0)
+    return replace(job, state=_L, remote_ids=(event.remote_id,)) if sure else replace(job, state=_O)
+
+
+def _resumed(job: Job, _event: m.Resumed, _now: Instant) -> Job:
+    # An export's intent counts as sent. A report leaves no trace to look for, so it is asked for again.
+    return replace(job, state=_P if isinstance(job.spec, m.ReportSpec) and job.state is _T else _O)
+
+
+# ── downloading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fetched(job: Job, event: m.Fetched, _now: Instant) -> Job:
+    return replace(job, live=replace(job.live, staged=(*job.live.staged, event.staged), other_path=False))
+
+
+def _path_missed(job: Job, _event: m.PathMissed, _now: Instant) -> Job:
+    return replace(job, live=replace(job.live, other_path=True))
+
+
+def _misattributed(job: Job, event: m.Misattributed, _now: Instant) -> Job:
+    remote_ids = tuple(id_ for id_ in job.remote_ids if id_ != event.id)
+    known = {**job.live.known, event.id: "" if event.ends_at is None else event.ends_at[:19]}
+    waiting = _O if job.triggers else _P
+    job = replace(
+        job,
+        state=_L if remote_ids else waiting,
+        remote_ids=remote_ids,
+        superseded_by=event.id if known[event.id] > ends_text(job) else job.superseded_by,
+        live=replace(job.live, known=known, other_path=False),
+    )
+    return _strangers(job, frozenset(remote_ids))
+
+
+def _named(job: Job, event: m.Named, _now: Instant) -> Job:
+    names = {record.path for record in event.files}
+    kept = tuple(record for record in job.files if record.path not in names)
+    contents = tuple(staged.content for staged in job.live.staged if staged.content is not None)
+    replaced = {content.remote_id for content in contents}
+    old = tuple(content for content in job.contents if content.remote_id not in replaced)
+    underived = any(staged.underived for staged in job.live.staged)
+    return replace(
+        job,
+        files=(*kept, *event.files),
+        contents=tuple(sorted((*old, *contents), key=lambda content: content.remote_id)),
+        flags=job.flags | ({Flag.DERIVED} if underived else frozenset()),
+    )
+
+
+def _placed(job: Job, event: m.Placed, _now: Instant) -> Job:
+    paths = frozenset(event.paths)
+    files = tuple(replace(r, placed=True) if r.path in paths else r for r in job.files)
+    job = replace(job, files=files, live=replace(job.live, staged=()))
+    if missing_pieces(job):
+        return job
+    spec = job.spec
+    flags = job.flags
+    if isinstance(spec, m.ExportSpec):
+        empty = not spec.empty_ok and not any(content.entries for content in job.contents)
+        flags = flags | {Flag.EMPTY} if empty else flags - {Flag.EMPTY}
+    return replace(job, state=_D, flags=flags, error=None)
+
+
+def _files_missed(job: Job, event: m.FilesMissed, _now: Instant) -> Job:
+    missed = frozenset(event.paths)
+    # Files derived from an answer are made again from it, so the whole answer is asked for again.
+    ids = {r.remote_id for r in job.files if r.path in missed} if isinstance(job.spec, m.ExportSpec) else set()
+    files = tuple(r for r in job.files if r.path not in missed)
+    return replace(
+        job,
+        state=_L,
+        files=files,
+        contents=tuple(c for c in job.contents if c.remote_id not in ids),
+        live=replace(job.live, staged=()),
+    )
+
+
+def missing_pieces(job: Job) -> tuple[tuple[int, str], ...]:
+    """The (remote id, format) downloads that this job still lacks, staged ones not counted as lacking.
+
+    An export is one piece, its `json`; what is derived from it comes along. A report is one piece per format.
+    """
+    spec = job.spec
+    have = {(r.remote_id, r.format) for r in job.files if r.placed}
+    have |= {(staged.remote_id, record.format) for staged in job.live.staged for record, _ in staged.parts}
+    if isinstance(spec, m.ExportSpec):
+        told = {c.remote_id for c in job.contents} | {s.remote_id for s in job.live.staged}
+        return tuple((id_, "json") for id_ in job.remote_ids if (id_, "json") not in have or id_ not in told)
+    return tuple((id_, fmt) for id_ in job.remote_ids[-1:] for fmt in spec.formats if (id_, fmt) not in have)
+
+
+# ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _template_created(job: Job, event: m.TemplateCreated, _now: Instant) -> Job:
+    return replace(job, template_id=event.template_id)
+
+
+def _template_refused(job: Job, _event: m.TemplateRefused, _now: Instant) -> Job:
+    triggers = job.triggers[:-1] if job.state in (_T, _R) else job.triggers
+    state = _O if job.state is _R else _P
+    return replace(job, state=state, triggers=triggers, template_id=None, template_made=True)
+
+
+def _report_polled(job: Job, event: m.ReportPolled, now: Instant) -> Job:
+    if event.status == "done":
+        return replace(job, state=_L)
+    if event.status == "error":
+        return _report_error(job, "its status is error")
+    live = replace(job.live, polled_boot_seconds=now.boot_seconds, polls=job.live.polls + 1)
+    return replace(job, live=live)
+
+
+def _report_timed_out(job: Job, _event: m.ReportTimedOut, _now: Instant) -> Job:
+    return _report_error(job, "it stayed pending too long")
+
+
+def _report_error(job: Job, detail: str) -> Job:
+    errors = job.errors + 1
+    if errors > MAX_REPORT_ERRORS:
+        error = job_error(ErrorCode.REPORT_ERROR, job.spec, f"report {job.remote_ids[-1]}: {detail}, twice")
+        return replace(job, state=_F, errors=errors, error=error)
+    return _without_report(replace(job, errors=errors))
+
+
+def _report_lost(job: Job, _event: m.ReportLost, _now: Instant) -> Job:
+    losses = job.losses + 1
+    if losses > MAX_LOSSES:
+        detail = f"the report vanished {losses} times: something else generates reports in this tenant"
+        error = job_error(ErrorCode.REPORT_ERROR, job.spec, detail)
+        return replace(job, state=_F, losses=losses, error=error)
+    return _without_report(replace(job, losses=losses))
+
+
+def _without_report(job: Job) -> Job:
+    """Ready to create the report again. Both formats of one report come from one id, so nothing staged is kept."""
+    return replace(
+        job,
+        state=_O,
+        remote_ids=(),
+        files=tuple(record for record in job.files if record.placed),
+        live=replace(job.live, staged=(), polled_boot_seconds=None, polls=0),
+    )
+
+
+# ── endings and returns ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _failed(job: Job, event: m.Failed, now: Instant) -> Job:
+    triggers = job.triggers
+    if job.state in (_T, _R):
+        # The POST was answered just now, with a no; the hour counts from here.
+        triggers = (*triggers[:-1], stamp(now, triggers[-1].server_date))
+    live = Live(server_date=job.live.server_date)
+    return replace(job, state=_F, error=event.error, triggers=triggers, live=live)
+
+
+def _reopened(job: Job, _event: m.Reopened, _now: Instant) -> Job:
+    """Go on from what is known: never back before a trigger that may have been executed."""
+    if job.remote_ids:
+        state = _L if isinstance(job.spec, m.ExportSpec) else _O
+    else:
+        state = _O if job.triggers else _P
+    if state is _O and isinstance(job.spec, m.ReportSpec) and not job.remote_ids:
+        state = _P
+    return replace(job, state=state, error=None, live=Live(server_date=job.live.server_date))
+
+
+def _retried(job: Job, event: m.Retried, now: Instant) -> Job:
+    triggers = job.triggers
+    if triggers and triggers[-1].wall > event.stamp.wall:
+        # The last trigger lies in the future of a clock that was set back; the person who looked starts the hour anew.
+        triggers = (*triggers[:-1], event.stamp)
+    job = replace(job, triggers=triggers, forgiven=len(triggers), errors=0, losses=0, template_made=False)
+    return _reopened(job, m.Reopened(), now)
+
+
+_Handler = Callable[[Job, Any, Instant], Job]
+_HANDLERS: Mapping[type[Any], _Handler] = {
+    m.Listed: _listed,
+    m.Identified: _identified,
+    m.Triggered: _triggered,
+    m.TriggerUnsent: _trigger_unsent,
+    m.TriggerLetGo: _trigger_let_go,
+    m.TriggerAnswered: _trigger_answered,
+    m.Resumed: _resumed,
+    m.Fetched: _fetched,
+    m.PathMissed: _path_missed,
+    m.Misattributed: _misattributed,
+    m.Named: _named,
+    m.Placed: _placed,
+    m.FilesMissed: _files_missed,
+    m.TemplateCreated: _template_created,
+    m.TemplateRefused: _template_refused,
+    m.ReportPolled: _report_polled,
+    m.ReportTimedOut: _report_timed_out,
+    m.ReportLost: _report_lost,
+    m.Failed: _failed,
+    m.Reopened: _reopened,
+    m.Retried: _retried,
+}
+
+
+def stamp(now: Instant, server_date: datetime | None = None) -> m.Stamp:
+    """This moment as it is stored with a trigger."""
+    return m.Stamp(now.wall, now.boot_id, now.boot_seconds, server_date)

@@ -1,0 +1,480 @@
+"""What a job is: its wish, its state, what is known of it, and what can happen to it.
+
+Owns the words of the state machine (values only). Must not know how anything is sent, stored or shown, and reads no clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+
+class State(StrEnum):
+    """Where a job stands. The names are those of `run.json`."""
+
+    PENDING = "pending"
+    TRIGGERED = "triggered"
+    POLLING = "polling"
+    RETRIED = "retried"
+    DOWNLOADING = "downloading"
+    DOWNLOADED = "downloaded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+FINISHED = frozenset({State.DOWNLOADED, State.FAILED, State.SKIPPED})
+
+
+class Flag(StrEnum):
+    """What a person should know of a job, besides its state."""
+
+    ADOPTED = "adopted"
+    FOREIGN = "foreign"
+    DUPLICATE = "duplicate"
+    EMPTY = "empty"
+    DERIVED = "derived"
+
+
+NEEDS_A_PERSON = frozenset({Flag.DUPLICATE, Flag.EMPTY, Flag.DERIVED})
+
+
+class ErrorCode(StrEnum):
+    """Why a job failed. The names are those of `run.json`."""
+
+    SECRET = "secret"  # noqa: S105 - the name of an error, not a secret
+    KEY_REFUSED = "key_refused"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    REJECTED = "rejected"
+    NO_EXPORT = "no_export"
+    REPORT_ERROR = "report_error"
+    SUPERSEDED = "superseded"
+    UNREACHABLE = "unreachable"
+    BAD_ANSWER = "bad_answer"
+    STORAGE = "storage"
+
+
+TAKEN_UP_AGAIN = frozenset(ErrorCode) - {ErrorCode.NO_EXPORT, ErrorCode.REPORT_ERROR, ErrorCode.SUPERSEDED}
+"""Failures that the next run tries again by itself. The others wait for `runner retry`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed, in words for the person who has to mend it."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When something happened, by every clock we may later have to measure against.
+
+    Attributes:
+        wall: this machine's wall clock, UTC.
+        boot_id: the boot that `boot_seconds` belongs to.
+        boot_seconds: seconds since that boot.
+        server_date: the newest `Date` header of the tenant's host, or None when it sent none.
+    """
+
+    wall: datetime
+    boot_id: str
+    boot_seconds: float
+    server_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateId:
+    """A report template that exists in Lucca already."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateBody:
+    """A report template to create: `body` is the JSON to send, `sha256` its content's name (canonical JSON)."""
+
+    body: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a job the same job on another night."""
+
+    kind: Literal["export", "report"]
+    domain: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSpec:
+    """One export that is due: everything of `configuration_id` before `ends_at` (midnight, exclusive)."""
+
+    kind: ClassVar[Literal["export"]] = "export"
+    tenant: str
+    domain: str
+    name: str
+    due: date
+    configuration_id: int
+    ends_at: date
+    formats: tuple[str, ...] = ("json",)
+    empty_ok: bool = False
+
+    @property
+    def identity(self) -> Identity:
+        """(domain, configuration, end): the ledger knows no more."""
+        return Identity("export", self.domain, f"{self.configuration_id}@{self.ends_at.isoformat()}")
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        """One export in flight per lane."""
+        return self.domain, f"export/{self.configuration_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSpec:
+    """One report that is due. `starts_on` and `ends_on` of None mean the template's own period."""
+
+    kind: ClassVar[Literal["report"]] = "report"
+    tenant: str
+    domain: str
+    name: str
+    due: date
+    template: TemplateId | TemplateBody | None
+    starts_on: date | None = None
+    ends_on: date | None = None
+    formats: tuple[str, ...] = ("csv",)
+
+    @property
+    def identity(self) -> Identity:
+        """(domain, name, due date)."""
+        return Identity("report", self.domain, f"{self.name}@{self.due.isoformat()}")
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        """Lucca keeps one report per tenant, so all reports of a domain share one lane."""
+        return self.domain, "report"
+
+
+Spec = ExportSpec | ReportSpec
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file of a job.
+
+    Attributes:
+        path: relative to the output directory, with `/`.
+        size_bytes: its length.
+        sha256: its digest, in hex.
+        remote_id: the export or report it came from.
+        format: json, csv, excel, …
+        placed: whether it is known to stand at `path`; a name is recorded before the file is put there.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    remote_id: int
+    format: str
+    placed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the answer of one export said of itself."""
+
+    remote_id: int
+    entries: int
+    starts_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A checked download that waits beside its place. `parts` pairs each record with the path of its temporary file."""
+
+    remote_id: int
+    parts: tuple[tuple[FileRecord, str], ...]
+    content: Content | None = None
+    underived: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One line of the export list. `ends_at` is None where the list does not tell; `ends_on` compares."""
+
+    id: int
+    ends_at: str | None = None
+
+    @property
+    def ends_on(self) -> str | None:
+        """The local date and time to the second, without zone: what ledger ends are compared by."""
+        return None if self.ends_at is None else self.ends_at[:19]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A state entered, and when."""
+
+    state: State
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What follows from the state and is found out anew after a restart; never journaled.
+
+    Attributes:
+        polled_boot_seconds: when the last good list arrived.
+        polls: good polls since the last trigger, for spacing them.
+        listed: how many lines of a long list are read (the next page starts there).
+        unidentified: ids that a bare list showed and whose end is still to be asked.
+        known: what is known of each id: its end, `""` when nobody can tell.
+        staged: checked downloads not yet in place.
+        server_date: newest `Date` header and the boot second it came.
+        other_path: ask the content under the other spelling of its path.
+        revisited: False while this run still owes a finished job its look.
+    """
+
+    polled_boot_seconds: float | None = None
+    polls: int = 0
+    listed: int = 0
+    unidentified: tuple[int, ...] = ()
+    known: Mapping[int, str] = field(default_factory=dict)
+    staged: tuple[Staged, ...] = ()
+    server_date: tuple[datetime, float] | None = None
+    other_path: bool = False
+    revisited: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job, as the journal knows it.
+
+    Attributes:
+        id: its number in the journal.
+        spec: what is wanted.
+        state: where it stands.
+        history: every state entered, but for the first `pending`.
+        baseline_id: the latest export id before the first trigger, 0 when there was none; never refreshed.
+        triggers: when each trigger was let go or answered (or intended, where a crash hides the rest).
+        forgiven: how many of them a person's `retry` no longer counts.
+        remote_ids: the exports or the report that answer this job.
+        foreign_ids: exports seen above the baseline that are not ours.
+        superseded_by: an export of this configuration with a later end.
+        contents: what each downloaded export said of itself.
+        files: named and placed files.
+        flags: what a person should know.
+        error: why it failed.
+        template_id: the template used (reports).
+        errors, losses: reports that ended in error; reports that vanished.
+        template_made: whether a template that refused was already created once more.
+    """
+
+    id: int
+    spec: Spec
+    state: State = State.PENDING
+    history: tuple[Transition, ...] = ()
+    baseline_id: int | None = None
+    triggers: tuple[Stamp, ...] = ()
+    forgiven: int = 0
+    remote_ids: tuple[int, ...] = ()
+    foreign_ids: tuple[int, ...] = ()
+    superseded_by: int | None = None
+    contents: tuple[Content, ...] = ()
+    files: tuple[FileRecord, ...] = ()
+    flags: frozenset[Flag] = frozenset()
+    error: JobError | None = None
+    template_id: int | None = None
+    errors: int = 0
+    losses: int = 0
+    template_made: bool = False
+    live: Live = Live()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state in FINISHED
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.state is State.FAILED or bool(self.flags & NEEDS_A_PERSON)
+
+    @property
+    def label(self) -> str:
+        """`tenant/name`, as people and `--only` write it."""
+        return f"{self.spec.tenant}/{self.spec.name}"
+
+
+# ── what can happen ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of exports arrived. `complete` is False when its page was full and another follows."""
+
+    items: tuple[Sighting, ...]
+    complete: bool = True
+    server_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """One export told its end; None where it is gone or does not tell, or belongs to another configuration."""
+
+    id: int
+    ends_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """The intent to POST was stored; the bytes may leave from now on."""
+
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerUnsent:
+    """The POST was certainly not executed: it never left, or was answered 429."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerLetGo:
+    """The POST left and nobody knows what became of it."""
+
+    stamp: Stamp
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerAnswered:
+    """The POST was answered with an id."""
+
+    remote_id: int
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run found this job with a stored intent: it counts as sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A download arrived, was checked, and waits beside its place."""
+
+    staged: Staged
+
+
+@dataclass(frozen=True, slots=True)
+class PathMissed:
+    """The content was not found under one spelling of its path; the other is to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misattributed:
+    """The content says that this export is not the one we asked for."""
+
+    id: int
+    ends_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The names and digests of files about to be put in place."""
+
+    files: tuple[FileRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The named files stand in their places."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesMissed:
+    """Recorded files that are not on disk as recorded; they are downloaded again."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCreated:
+    """The report template exists now (or was created by another job)."""
+
+    template_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRefused:
+    """A template that we created is no longer usable; it is created once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPolled:
+    """The report told its status."""
+
+    status: Literal["pending", "done", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTimedOut:
+    """The report stayed pending too long, which counts as an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLost:
+    """The report is gone: expired, or evicted by another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Something definite stands in the way."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A later run takes a failed job up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A person asked for a failed job again; its triggers are counted anew.
+
+    Attributes:
+        stamp: when, in case the last trigger's own time can no longer be measured.
+    """
+
+    stamp: Stamp
+
+
+Event = (
+    Listed
+    | Identified
+    | Triggered
+    | TriggerUnsent
+    | TriggerLetGo
+    | TriggerAnswered
+    | Resumed
+    | Fetched
+    | PathMissed
+    | Misattributed
+    | Named
+    | Placed
+    | FilesMissed
+    | TemplateCreated
+    | TemplateRefused
+    | ReportPolled
+    | ReportTimedOut
+    | ReportLost
+    | Failed
+    | Reopened
+    | Retried
+)

@@ -1,0 +1,79 @@
+"""How fast: the sliding-window budget and the pauses between attempts. Pure; the moment comes in as an argument.
+
+Must not know jobs, sockets or the journal. Times are seconds of the boot clock.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+from typing import Final
+
+WINDOW_SECONDS: Final = 60.0
+MARGIN_SECONDS: Final = 0.5
+"""A request arrives a little after it leaves, each by another little; the server counts arrivals."""
+
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 60.0
+BAD_ANSWERS: Final = 6
+"""So many answers in a row that are no content make the job fail: the first and five more."""
+LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
+"""A server that asks for more patience than this is asked again all the same."""
+
+
+class Slot:
+    """One request of the budget. `at` is None from its taking until it has left (or certainly has not)."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float | None = None) -> None:
+        self.at = at
+
+
+class SlidingWindow:
+    """At most `limit` requests in any 60 s, counted by when they leave."""
+
+    def __init__(self, limit: int, spent: Iterable[float] = ()) -> None:
+        """Args:
+        limit: requests per minute.
+        spent: when earlier requests left (an earlier run's), in any order.
+        """
+        self._limit = limit
+        self._slots = deque(Slot(at) for at in sorted(spent))
+
+    def delay_seconds(self, now: float) -> float:
+        """Seconds until a request may be taken: 0 when one may now."""
+        slots = self._slots
+        span = WINDOW_SECONDS + MARGIN_SECONDS
+        while slots and slots[0].at is not None and slots[0].at <= now - span:
+            slots.popleft()
+        if len(slots) < self._limit:
+            return 0.0
+        # More may be on record than the limit allows (it was lowered): as many must fall out as are too many, and one.
+        last_in_the_way = slots[len(slots) - self._limit].at
+        return span if last_in_the_way is None else max(0.001, last_in_the_way + span - now)
+
+    def take(self) -> Slot:
+        """A slot for a request about to leave. The caller stamps it when it has left, or gives it back."""
+        slot = Slot()
+        self._slots.append(slot)
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """The request certainly never left."""
+        self._slots.remove(slot)
+
+
+def pause_seconds(attempt: int, random: Random, retry_after_seconds: float | None = None) -> float:
+    """How long to wait before asking again.
+
+    Grows from 0.5 s to 60 s, with up to a tenth of jitter on top, so that many tenants do not come back as one. A server's
+    `Retry-After` may lengthen the pause, never shorten it: 0 is not a licence to hammer.
+
+    Args:
+        attempt: 0 for the first time in a row.
+        random: where the jitter comes from.
+        retry_after_seconds: what the server asked for, if it did.
+    """
+    own: float = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(attempt, 10))
+    asked = min(retry_after_seconds or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+    return max(own, asked) + own * 0.1 * random.random()

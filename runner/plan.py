@@ -1,0 +1,146 @@
+"""Manifest × date → the jobs that are due. The only loop over tenants; pure: no network, no files, no clock.
+
+Must not know what ran already: the same manifest and date give the same specs. What an earlier night missed is worked out in
+`missed_reports`, from what the journal knows.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from runner.errors import ManifestError
+from runner.jobs.model import ExportSpec, Identity, ReportSpec, Spec
+from runner.manifest.model import ExportEntry, Manifest, ReportEntry, Tenant
+
+MOST_MISSED: Final = 31
+"""How many missed dates of one report are made up for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A spec and the tenant whose key and budget it uses."""
+
+    tenant: Tenant
+    spec: Spec
+
+
+def plan(manifest: Manifest, batch_date: date) -> tuple[Planned, ...]:
+    """The jobs that are due on `batch_date`: of each entry the latest.
+
+    Raises:
+        ManifestError: two entries mean the same job.
+    """
+    planned: list[Planned] = []
+    places: dict[Identity, str] = {}
+    faults: list[str] = []
+    for tenant in manifest.tenants:
+        for entry in (*tenant.exports, *tenant.reports):
+            spec = _spec(tenant, entry, batch_date)
+            if spec is None:
+                continue
+            first = places.setdefault(spec.identity, entry.place)
+            if first != entry.place:
+                faults.append(f"{entry.place}: the same {spec.kind} as at {first}: {_said(spec)} on {spec.domain}")
+                continue
+            planned.append(Planned(tenant, spec))
+    if faults:
+        raise ManifestError(faults)
+    return tuple(planned)
+
+
+def missed_reports(
+    manifest: Manifest, batch_date: date, first_nights: Mapping[tuple[str, str], date]
+) -> Iterator[Planned]:
+    """Reports with a closed period whose due date passed since the first night that knew them, the oldest first.
+
+    At most 31 of each. Those that the journal holds already are among them; the caller leaves them out.
+
+    Args:
+        manifest: the tenants.
+        batch_date: tonight.
+        first_nights: for (domain, report name) the first night that knew it.
+    """
+    for tenant in manifest.tenants:
+        for entry in tenant.reports:
+            first = first_nights.get((tenant.domain, entry.name))
+            current = entry.due.latest(batch_date)
+            if first is None or current is None or entry.period is None or not entry.period.is_closed:
+                continue
+            for due in entry.due.between(first, current - timedelta(days=1))[-MOST_MISSED:]:
+                yield Planned(tenant, _report(tenant, entry, due))
+
+
+def entry_of(tenant: Tenant, spec: Spec) -> ExportEntry | ReportEntry | None:
+    """The manifest's entry that an earlier night's job came from, or None where it is gone."""
+    if isinstance(spec, ExportSpec):
+        return next((e for e in tenant.exports if e.configuration_id == spec.configuration_id), None)
+    return next((e for e in tenant.reports if e.name == spec.name), None)
+
+
+def refreshed(tenant: Tenant, entry: ExportEntry | ReportEntry, spec: Spec) -> Spec:
+    """An earlier night's spec with what the manifest says today of names, formats and templates; its dates stay."""
+    if isinstance(entry, ExportEntry):
+        assert isinstance(spec, ExportSpec)  # noqa: S101 - entry_of pairs them
+        return ExportSpec(
+            tenant=tenant.name,
+            domain=spec.domain,
+            name=entry.name,
+            due=spec.due,
+            configuration_id=spec.configuration_id,
+            ends_at=spec.ends_at,
+            formats=entry.formats,
+            empty_ok=entry.empty_ok,
+        )
+    assert isinstance(spec, ReportSpec)  # noqa: S101 - entry_of pairs them
+    return ReportSpec(
+        tenant=tenant.name,
+        domain=spec.domain,
+        name=entry.name,
+        due=spec.due,
+        template=entry.template,
+        starts_on=spec.starts_on,
+        ends_on=spec.ends_on,
+        formats=entry.formats,
+    )
+
+
+def _spec(tenant: Tenant, entry: ExportEntry | ReportEntry, batch_date: date) -> Spec | None:
+    due = entry.due.latest(batch_date)
+    if due is None:
+        return None
+    if isinstance(entry, ReportEntry):
+        return _report(tenant, entry, due)
+    ends_at = entry.ends_at.latest(due)
+    if ends_at is None or (tenant.since is not None and ends_at < tenant.since):
+        return None
+    return ExportSpec(
+        tenant=tenant.name,
+        domain=tenant.domain,
+        name=entry.name,
+        due=due,
+        configuration_id=entry.configuration_id,
+        ends_at=ends_at,
+        formats=entry.formats,
+        empty_ok=entry.empty_ok,
+    )
+
+
+def _report(tenant: Tenant, entry: ReportEntry, due: date) -> ReportSpec:
+    starts_on, ends_on = entry.period.resolve(due) if entry.period is not None else (None, None)
+    return ReportSpec(
+        tenant=tenant.name,
+        domain=tenant.domain,
+        name=entry.name,
+        due=due,
+        template=entry.template,
+        starts_on=starts_on,
+        ends_on=ends_on,
+        formats=entry.formats,
+    )
+
+
+def _said(spec: Spec) -> str:
+    if isinstance(spec, ExportSpec):
+        return f"configuration {spec.configuration_id} before {spec.ends_at}"
+    return f"report {spec.name} of {spec.due}"

@@ -1,0 +1,354 @@
+"""The only outbound socket: sends one request of the Lucca wire to its host and gives back the answer.
+
+Owns aiohttp, time-outs, encodings, the least rate, and the question that decides about somebody's pay: may the bytes have left?
+Must not know jobs, the journal or what an answer means. Redirects are never followed: the key must not leave the host.
+"""
+
+import socket
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import aiohttp
+import anyio
+from yarl import URL
+
+from runner.clock import Clock
+from runner.credentials import Secret
+from runner.lucca import Purpose, Request
+
+ANSWER_CAP_BYTES: Final = 16 * 1024 * 1024
+CONTENT_CAP_BYTES: Final = 4 * 1024 * 1024 * 1024
+LEAST_RATE_BYTES_PER_SECOND: Final = 1000
+RATE_SPAN_SECONDS: Final = 10.0
+_USER_AGENT: Final = "runner (nightly Lucca Timesheet batch)"
+
+
+class TransportError(Exception):
+    """A request without a whole answer. `detail` is safe to show."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class NotSentError(TransportError):
+    """No byte left: DNS trouble, refused, no connection in time. Nothing was executed."""
+
+
+class UnreachableError(TransportError):
+    """No byte left and none will: no such host, or its certificate does not verify."""
+
+
+class LostError(TransportError):
+    """The bytes may have left, and no whole answer came back."""
+
+
+class BrokenAnswerError(TransportError):
+    """An answer came but is not whole or not HTTP: cut, over the cap, an encoding whose end is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Stream:
+    """An answer whose body is still to be read."""
+
+    def __init__(self, response: aiohttp.ClientResponse, clock: Clock) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._clock = clock
+
+    @property
+    def length_known(self) -> bool:
+        """Whether a cut body would be noticed: it has a length, chunks, or an encoding with an end."""
+        chunked = "chunked" in self.headers.get("transfer-encoding", "").casefold()
+        return chunked or "content-length" in self.headers or self._encoding() != "identity"
+
+    async def read(self, cap_bytes: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            BrokenAnswerError: cut, or over `cap_bytes`.
+            LostError: the connection broke or was too slow.
+        """
+        return b"".join([chunk async for chunk in self.chunks(cap_bytes)])
+
+    async def chunks(self, cap_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it comes, decoded where an encoding was sent unasked.
+
+        Raises:
+            BrokenAnswerError: cut, over `cap_bytes`, or an encoding we cannot end.
+            LostError: the connection broke, or gave less than 1 kB/s over 10 s.
+        """
+        decoder = _decoder(self._encoding())
+        total = 0
+        try:
+            async for chunk in self._timely():
+                for part in decoder.feed(chunk):
+                    total += len(part)
+                    if total > cap_bytes:
+                        raise BrokenAnswerError(f"the answer is larger than {cap_bytes} bytes")
+                    yield part
+        except aiohttp.ClientPayloadError:
+            raise BrokenAnswerError("the answer was cut short") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise LostError(f"the connection broke ({type(error).__name__})") from None
+        decoder.check_end()
+
+    async def _timely(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        since, size = self._clock.now().boot_seconds, 0
+        while True:
+            try:
+                with anyio.fail_after(RATE_SPAN_SECONDS):
+                    chunk = await content.readany()
+            except TimeoutError:
+                raise LostError("the answer came too slowly") from None
+            if not chunk:
+                return
+            yield chunk
+            size += len(chunk)
+            now = self._clock.now().boot_seconds
+            if now - since >= RATE_SPAN_SECONDS:
+                if size < LEAST_RATE_BYTES_PER_SECOND * (now - since):
+                    raise LostError("the answer came too slowly")
+                since, size = now, 0
+
+    def _encoding(self) -> str:
+        return self.headers.get("content-encoding", "identity").strip().casefold() or "identity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. A download is bounded by its least rate instead of a total."""
+
+    request_seconds: float = 60.0
+    trigger_seconds: float = 15.0
+
+
+class Transport:
+    """All connections of a run. Limits are not its business: whoever sends has been given a turn."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        timeouts: Timeouts,
+        gateway: str | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+    ) -> None:
+        """Args:
+        clock: for the least rate.
+        timeouts: see there.
+        gateway: send everything here, keeping the `Host`.
+        connector: another way to open connections (tests in virtual time).
+        """
+        self._clock = clock
+        self._timeouts = timeouts
+        self._gateway = gateway.rstrip("/") if gateway else None
+        self._connector = connector
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(_connected)
+        trace.on_connection_reuseconn.append(_connected)
+        self._session = aiohttp.ClientSession(
+            connector=self._connector or aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[trace],
+            trust_env=False,
+            skip_auto_headers=("Accept-Encoding",),
+            headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None),
+        )
+        # aiohttp would send a GET again by itself when a kept connection turns out dead: a request outside of the budget.
+        # The engine asks again instead. There is no public switch.
+        self._session._retry_connection = False  # noqa: SLF001
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Answer:
+        """Send a request that moves no data and read its answer.
+
+        Args:
+            domain: the tenant's host.
+            key: its API key.
+            request: what to send.
+            left: called once the bytes may have left.
+
+        Raises:
+            NotSentError: nothing left.
+            UnreachableError: nothing left, nor will it.
+            LostError: it may have left; no answer in time, or the connection broke.
+            BrokenAnswerError: an answer that is not whole.
+        """
+        seconds = self._timeouts.request_seconds
+        if request.purpose is Purpose.TRIGGER:
+            seconds = self._timeouts.trigger_seconds
+        sent = _Sent(left)
+        try:
+            with anyio.fail_after(seconds):
+                async with self._open(domain, key, request, sent) as stream:
+                    return Answer(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
+        except TimeoutError:
+            raise _no_answer(sent, f"no answer in {seconds:g} s") from None
+
+    @asynccontextmanager
+    async def download(
+        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
+    ) -> AsyncIterator[Stream]:
+        """Send a request and hand out its answer for streaming. Raises as `send` does, while it is open too."""
+        sent = _Sent(left)
+        seconds = self._timeouts.request_seconds
+        opened = self._open(domain, key, request, sent)
+        try:
+            with anyio.fail_after(seconds):
+                stream = await opened.__aenter__()
+        except TimeoutError:
+            raise _no_answer(sent, f"no answer in {seconds:g} s") from None
+        try:
+            yield stream
+        except BaseException as error:
+            await opened.__aexit__(type(error), error, error.__traceback__)
+            raise
+        await opened.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def _open(self, domain: str, key: Secret, request: Request, sent: "_Sent") -> AsyncIterator[Stream]:
+        assert self._session is not None, "the transport is used inside its context"  # noqa: S101
+        base = self._gateway or f"https://{domain}"
+        headers = {"Authorization": f"lucca application={key.reveal()}", "Accept": "application/json"}
+        if request.purpose is Purpose.DOWNLOAD:
+            headers["Accept"] = "*/*" if "download-" in request.target else "application/json"
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._gateway:
+            headers["Host"] = domain
+        try:
+            async with self._session.request(
+                request.method,
+                URL(base + request.target, encoded=True),
+                data=request.body,
+                headers=headers,
+                allow_redirects=False,
+                trace_request_ctx=sent,
+            ) as response:
+                try:
+                    yield Stream(response, self._clock)
+                finally:
+                    if not response.content.is_eof():
+                        response.close()
+        except aiohttp.ClientConnectorCertificateError:
+            raise UnreachableError("its certificate does not verify") from None
+        except aiohttp.ClientConnectorDNSError as error:
+            raise _dns(error) from None
+        except aiohttp.ClientSSLError as error:
+            raise _tls(error) from None
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(f"no connection ({_os_reason(error)})") from None
+        except aiohttp.ClientResponseError:
+            raise BrokenAnswerError("the answer is not HTTP") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _no_answer(sent, f"the connection broke ({type(error).__name__})") from None
+
+
+class _Sent:
+    """Whether a connection was ready, from which moment on the bytes may have left."""
+
+    __slots__ = ("_left", "maybe")
+
+    def __init__(self, left: Callable[[], None]) -> None:
+        self._left = left
+        self.maybe = False
+
+    def mark(self) -> None:
+        self.maybe = True
+        self._left()
+
+
+async def _connected(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:  # noqa: ANN401
+    context.trace_request_ctx.mark()
+
+
+def _no_answer(sent: _Sent, detail: str) -> TransportError:
+    return LostError(detail) if sent.maybe else NotSentError(detail)
+
+
+def _dns(error: aiohttp.ClientConnectorDNSError) -> TransportError:
+    if error.os_error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
+        return UnreachableError("there is no such host")
+    return NotSentError("the name service does not answer")
+
+
+def _tls(error: aiohttp.ClientSSLError) -> TransportError:
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return UnreachableError("its certificate does not verify")
+    return NotSentError("no secure connection")
+
+
+def _os_reason(error: aiohttp.ClientConnectorError) -> str:
+    return type(error.os_error).__name__
+
+
+# ── encodings that nobody asked for ──────────────────────────────────────────────────────────────────────────────
+
+
+class _Identity:
+    def feed(self, chunk: bytes) -> tuple[bytes, ...]:
+        return (chunk,)
+
+    def check_end(self) -> None:
+        return
+
+
+class _Zlib:
+    """gzip or deflate, whose end must be seen. Fed in slices, so that a bomb meets the cap before it fills the memory."""
+
+    _SLICE_BYTES = 1024 * 1024
+
+    def __init__(self, window_bits: int) -> None:
+        self._window_bits = window_bits
+        self._inflate = zlib.decompressobj(wbits=window_bits)
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        while chunk:
+            if self._inflate.eof:
+                if self._window_bits < 16 + zlib.MAX_WBITS:
+                    raise BrokenAnswerError("bytes behind the end of the encoding")
+                self._inflate = zlib.decompressobj(wbits=self._window_bits)  # gzip may have several members
+            try:
+                yield self._inflate.decompress(chunk, self._SLICE_BYTES)
+            except zlib.error:
+                raise BrokenAnswerError("the encoding is damaged") from None
+            chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
+
+    def check_end(self) -> None:
+        if not self._inflate.eof:
+            raise BrokenAnswerError("the answer was cut short")
+
+
+def _decoder(encoding: str) -> _Identity | _Zlib:
+    if encoding == "identity":
+        return _Identity()
+    if encoding in ("gzip", "x-gzip"):
+        return _Zlib(16 + zlib.MAX_WBITS)
+    if encoding == "deflate":
+        return _Zlib(zlib.MAX_WBITS)
+    raise BrokenAnswerError("an encoding that nobody asked for")
