@@ -1,0 +1,256 @@
+"""The manifest's files: read, checked, joined. Owns what stops the run and what stops one tenant only.
+
+Knows nothing of what has run, of settings or of the network; secrets are not looked at, only their references.
+"""
+
+import gc
+import glob
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceABC
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from runner.credentials import file_warning
+from runner.dates import ends_at_warnings, period_warning
+from runner.errors import ManifestError
+from runner.manifest.entries import Entries
+from runner.manifest.fields import (
+    Fault,
+    InvalidError,
+    keys_of,
+    list_of,
+    mapping_of,
+    read_name,
+    refuse,
+    word,
+)
+from runner.manifest.model import Manifest, Problem, Tenant
+from runner.manifest.nodes import (
+    FILE_MAX_BYTES,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    UnusableFileError,
+    compose,
+    read_capped,
+)
+
+
+def load_manifest(path: str | Path, *, allowed_hosts: SequenceABC[str] = ()) -> Manifest:
+    """The manifest with the files that it includes.
+
+    Args:
+        path: as the user gave it; messages name it so.
+        allowed_hosts: host suffixes beside Lucca's.
+
+    Raises:
+        ManifestError: it cannot be used as a whole: not YAML, bad defaults, a name twice, nothing to run, ….
+    """
+    loader = _Loader(Path(path), str(path), tuple(allowed_hosts))
+    with _collector_off():
+        loader.load()
+    return Manifest(loader.path, tuple(loader.tenants), tuple(loader.problems))
+
+
+def warnings(manifest: Manifest, batch_date: date) -> list[str]:
+    """What is allowed but hardly meant, for `check`: each once, with its place.
+
+    Rules under which a period is passed over, an `ends_at` that is no Monday or the very day it is due, key files
+    that others may read.
+    """
+    found: dict[str, None] = {}
+    for tenant in manifest.tenants:
+        if text := file_warning(tenant.api_key, base_dir=tenant.base_dir):
+            found[f"{tenant.place}.api_key: {text}"] = None
+        for export in tenant.exports:
+            for text in ends_at_warnings(export.ends_at, export.due, batch_date):
+                found[f"{export.place}: {text}"] = None
+        for report in tenant.reports:
+            if report.period and (text := period_warning(report.period, report.due)):
+                found[f"{report.place}: {text}"] = None
+    return list(found)
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Nodes form no cycles, and looking for some in 10,000 tenants takes several times what parsing takes."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@dataclass(slots=True)
+class _Loader:
+    path: Path
+    shown_path: str
+    allowed_hosts: tuple[str, ...]
+    tenants: list[Tenant] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    _names: dict[str, str] = field(default_factory=dict)  # in lower case, with the place of the first
+    _fatal: list[str] = field(default_factory=list)
+
+    def load(self) -> None:
+        entries = Entries(self.shown_path, self.path.parent, self.allowed_hosts)
+        try:
+            root = compose(read_capped(self.path, FILE_MAX_BYTES))
+            values = keys_of(
+                root,
+                {
+                    "version": _read_version,
+                    "defaults": entries.defaults,
+                    "tenants": _read_entries,
+                    "include": _patterns,
+                },
+                required=("version",),
+            )
+        except UnusableFileError as error:
+            raise ManifestError([error.told(self.shown_path)]) from None
+        except InvalidError as error:
+            raise ManifestError([fault.told(self.shown_path) for fault in error.faults]) from None
+        defaults: dict[str, Any] = values.get("defaults", {})
+        self._read_tenants(entries, values.get("tenants", []), defaults)
+        self._include(entries, values.get("include", []), defaults)
+        self._refuse_twins()
+        if not self._fatal and not any(tenant.exports or tenant.reports for tenant in self.tenants):
+            place = f"{self.shown_path}:{root.line}:{root.column}"
+            self._fatal.append(f"{place}: tenants: nothing is left to run")
+        if self._fatal:
+            raise ManifestError([*self._fatal, *(problem.message for problem in self.problems)])
+
+    def _read_tenants(self, entries: Entries, nodes: list[Node], defaults: dict[str, Any]) -> None:
+        for index, node in enumerate(nodes):
+            at = f"tenants[{index}]"
+            name = self._claim_name(node, entries.file, at)
+            try:
+                self.tenants.append(entries.tenant(node, at, defaults))
+            except InvalidError as error:
+                self.problems += [Problem(name, fault.told(entries.file)) for fault in error.under(at)]
+
+    def _claim_name(self, node: Node, file: str, at: str) -> str | None:
+        """The tenant's name if it is a good one; a name that another tenant has already stops the run."""
+        name_node = _name_node(node)
+        if name_node is None:
+            return None
+        key = name_node.text.lower()
+        told = Fault(f"{at}.name", name_node.line, name_node.column, "").told(file)
+        if key in self._names:
+            self._fatal.append(f"{told}another tenant has this name already ({self._names[key]})")
+        else:
+            self._names[key] = told.partition(" ")[0].removesuffix(":")
+        try:
+            return read_name(name_node)
+        except InvalidError:
+            return None
+
+    def _include(self, entries: Entries, patterns: list[Scalar], defaults: dict[str, Any]) -> None:
+        done = {_real(self.path)}
+        for pattern in patterns:
+            # Not Path.glob, which knows no absolute patterns.
+            found = sorted(glob.glob(pattern.text, root_dir=self.path.parent, recursive=True))  # noqa: PTH207
+            if not found:
+                fault = Fault("include", pattern.line, pattern.column, "no file matches this pattern")
+                self.problems.append(Problem(None, fault.told(self.shown_path)))
+            for name in found:
+                path = self.path.parent / name
+                if _real(path) not in done:
+                    done.add(_real(path))
+                    self._include_file(
+                        Entries(name, path.parent, self.allowed_hosts, entries.templates), path, defaults
+                    )
+
+    def _include_file(self, entries: Entries, path: Path, defaults: dict[str, Any]) -> None:
+        root: Node | None = None
+        try:
+            root = compose(read_capped(path, FILE_MAX_BYTES))
+            nodes = keys_of(root, {"tenants": _read_entries}, required=("tenants",))["tenants"]
+        except UnusableFileError as error:
+            self.problems.append(Problem(None, error.told(entries.file)))
+        except InvalidError as error:
+            name = self._only_name(root)
+            self.problems += [Problem(name, fault.told(entries.file)) for fault in error.faults]
+        else:
+            self._read_tenants(entries, nodes, defaults)
+
+    def _only_name(self, root: Node | None) -> str | None:
+        """The name of the only tenant of a file that holds something else besides."""
+        for key, value in root.pairs if type(root) is Mapping else []:
+            if (
+                type(key) is Scalar
+                and key.text == "tenants"
+                and type(value) is Sequence
+                and len(value.items) == 1
+            ):
+                node = _name_node(value.items[0])
+                try:
+                    return read_name(node) if node else None
+                except InvalidError:
+                    return None
+        return None
+
+    def _refuse_twins(self) -> None:
+        """Two jobs with one identity would fight for it: each would take the other's work for its own."""
+        first: dict[tuple[Any, ...], str] = {}
+        for tenant in self.tenants:
+            for export in tenant.exports:
+                key: tuple[Any, ...] = (
+                    tenant.domain,
+                    export.configuration_id,
+                    export.ends_at.text,
+                    export.due.text,
+                )
+                who = f"{tenant.name}/{export.name}"
+                if key in first:
+                    self._fatal.append(
+                        f"{export.place}: {who} and {first[key]} are the same job: domain {tenant.domain}, "
+                        f"configuration_id {export.configuration_id}, ends_at {export.ends_at}, due {export.due}"
+                    )
+                first.setdefault(key, who)
+            for report in tenant.reports:
+                key = (tenant.domain, report.name)
+                who = f"{tenant.name}/{report.name}"
+                if key in first:
+                    self._fatal.append(
+                        f"{report.place}: {who} and {first[key]} are the same job: domain {tenant.domain}, "
+                        f"report {report.name}; give one of them another name"
+                    )
+                first.setdefault(key, who)
+
+
+def _real(path: Path) -> str:
+    return str(path.absolute()) if not path.exists() else str(path.resolve())
+
+
+def _name_node(node: Node) -> Scalar | None:
+    for key, value in node.pairs if type(node) is Mapping else []:
+        if type(key) is Scalar and key.text == "name" and type(value) is Scalar:
+            return value
+    return None
+
+
+def _read_version(node: Node) -> int:
+    if type(node) is not Scalar or node.text != "1" or not node.plain:
+        refuse(node, "this program reads version 1; write version: 1")
+    return 1
+
+
+def _read_entries(node: Node) -> list[Node]:
+    """The tenants as they stand; each is read by itself, so that one that is wrong stops no other."""
+    if type(node) is not Sequence:
+        return list(list_of(mapping_of)(node))
+    return node.items
+
+
+def _patterns(node: Node) -> list[Scalar]:
+    nodes = node.items if type(node) is Sequence else [node]
+    for each in nodes:
+        if "\0" in word(each):
+            refuse(each, "no path holds such a character")
+    return [each for each in nodes if type(each) is Scalar]

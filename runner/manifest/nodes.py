@@ -1,0 +1,184 @@
+"""YAML text to nodes that know their place. Owns what of YAML is refused; knows nothing of what a manifest is.
+
+Scalars stay text: that `no` is a label and `00123` a number in a file is decided by whoever reads them, never by
+YAML. What is refused in one place (an alias, a tag, a nest too deep) becomes a `Refused` node there, so that it
+stops the entry it stands in and not the whole file.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yaml import YAMLError
+from yaml._yaml import CParser
+from yaml.error import MarkedYAMLError
+from yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+from yaml.reader import ReaderError
+
+FILE_MAX_BYTES = 50 * 1024 * 1024
+EVENTS_MAX = 8_000_000
+DEPTH_MAX = 30
+NESTING_MAX = 200  # the time that libyaml takes grows with the square of the depth
+
+
+@dataclass(slots=True)
+class Scalar:
+    """A text; `plain` if it stood without quotes."""
+
+    line: int
+    column: int
+    text: str
+    plain: bool
+
+
+@dataclass(slots=True)
+class Sequence:
+    """A list."""
+
+    line: int
+    column: int
+    items: list["Node"] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Mapping:
+    """Keys and values in the order of the file; the same key may stand there twice."""
+
+    line: int
+    column: int
+    pairs: list[tuple["Node", "Node"]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Refused:
+    """Something that YAML allows and a manifest does not."""
+
+    line: int
+    column: int
+    reason: str
+
+
+Node = Scalar | Sequence | Mapping | Refused
+
+
+class UnusableFileError(Exception):
+    """A file that cannot be used at all. The message repeats nothing of what it holds."""
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.line, self.column = line, column
+
+    def told(self, file: str) -> str:
+        """One line for people; without a place where the file could not even be read."""
+        return f"{file}:{self.line}:{self.column}: {self}" if self.line else f"{file}: {self}"
+
+
+def read_capped(path: Path, max_bytes: int) -> bytes:
+    """The content of a file that is not larger than this.
+
+    Raises:
+        UnusableFileError: it cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise UnusableFileError(
+            f"cannot be read: {getattr(error, 'strerror', None) or 'not a path'}"
+        ) from None
+    if len(content) > max_bytes:
+        raise UnusableFileError(f"is larger than {max_bytes // (1024 * 1024)} MB")
+    return content
+
+
+def compose(content: bytes) -> Node:
+    """The only document of a YAML file.
+
+    Raises:
+        UnusableFileError: it is not YAML, is empty, or holds several documents.
+    """
+    try:
+        return _Composer(content).document()
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise UnusableFileError(f"not YAML: {error.problem}", *place) from None
+    except ReaderError as error:
+        raise UnusableFileError(f"not YAML: {error.reason}") from None
+    except (YAMLError, UnicodeError, ValueError):
+        raise UnusableFileError("not YAML") from None
+
+
+class _Composer:
+    """Nodes from the events of libyaml. Its own composer is not used: it would resolve aliases and forget tags."""
+
+    def __init__(self, content: bytes) -> None:
+        self._next_event: Callable[[], Any] = CParser(content).get_event
+        self._events_left = EVENTS_MAX
+
+    def document(self) -> Node:
+        self._next_event()  # the stream's start
+        if type(self._next_event()) is StreamEndEvent:
+            raise UnusableFileError("is empty")
+        root = self._node(self._next_event(), 1)
+        self._next_event()  # the document's end
+        event = self._next_event()
+        if type(event) is not StreamEndEvent:
+            mark = event.start_mark
+            raise UnusableFileError(
+                "holds several YAML documents; one is expected", mark.line + 1, mark.column + 1
+            )
+        return root
+
+    def _node(self, event: Any, depth: int) -> Node:  # noqa: ANN401 - PyYAML's events share no useful base
+        mark = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
+        self._events_left -= 1
+        if self._events_left < 0:
+            raise UnusableFileError(f"holds more than {EVENTS_MAX} keys and values", line, column)
+        kind = type(event)
+        if kind is ScalarEvent and not event.anchor and not event.tag:
+            return Scalar(line, column, event.value, event.style == "")
+        reason = _reason(event, depth)
+        if depth > NESTING_MAX:
+            raise UnusableFileError("is nested without end", line, column)
+        node: Node
+        if kind is MappingStartEvent:
+            node = self._mapping(Mapping(line, column), depth)
+        elif kind is SequenceStartEvent:
+            node = self._sequence(Sequence(line, column), depth)
+        else:
+            return Refused(line, column, reason)
+        return Refused(line, column, reason) if reason else node
+
+    def _mapping(self, node: Mapping, depth: int) -> Mapping:
+        next_event, pairs = self._next_event, node.pairs
+        while type(event := next_event()) is not MappingEndEvent:
+            key = self._node(event, depth + 1)
+            pairs.append((key, self._node(next_event(), depth + 1)))
+        return node
+
+    def _sequence(self, node: Sequence, depth: int) -> Sequence:
+        next_event, items = self._next_event, node.items
+        while type(event := next_event()) is not SequenceEndEvent:
+            items.append(self._node(event, depth + 1))
+        return node
+
+
+def _reason(event: Any, depth: int) -> str:  # noqa: ANN401 - see above
+    if type(event) is AliasEvent:
+        return "YAML aliases (*name) are not allowed; write it out, or use defaults"
+    if event.anchor:
+        return "YAML anchors (&name) are not allowed; use defaults for what tenants share"
+    if event.tag:
+        return "YAML tags (!name) are not allowed; quote a text that begins with an exclamation mark"
+    return f"nested more than {DEPTH_MAX} levels deep" if depth > DEPTH_MAX else ""
