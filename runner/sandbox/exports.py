@@ -49,6 +49,7 @@ class Generation:
     export_id: int | None = None
     refused: str | None = None
     abandoned: bool = False
+    is_gone: Callable[[], bool] = lambda: False
 
 
 class Exports:
@@ -146,6 +147,10 @@ class Exports:
         body = json.dumps({"data": data}, ensure_ascii=False, separators=(",", ":")).encode()
         return Answer(200, unmark(body))
 
+    def created(self, path: str, export_id: int, query_text: str) -> Answer:
+        """The answer to the POST that made this export."""
+        return self.item(path, str(export_id), query_text)
+
     def _entries(self, export: Export, wanted: Fields) -> list[Any]:
         ledger = self.ledgers[export.record.configuration_id]
         return [project(entry, wanted) for entry in ledger.entries(export.taken)]
@@ -184,13 +189,14 @@ class Exports:
             return error(path, status, f"Export configuration {configuration_id} does not exist")
         return configuration_id, ends_at
 
-    def begin(self, configuration_id: int, ends_on: date, now: float) -> Generation:
-        """Start the generation of an export."""
+    def begin(
+        self, configuration_id: int, ends_on: date, now: float, is_gone: Callable[[], bool]
+    ) -> Generation:
+        """Start the generation of an export; `is_gone` tells whether whoever asked for it has left."""
         plan = self._next_plan(self._configurations[configuration_id])
         seconds = self._chance.uniform(*plan.seconds) if isinstance(plan.seconds, tuple) else plan.seconds
-        generation = Generation(
-            plan, configuration_id, ends_on, now, now + seconds if plan.completes else None
-        )
+        ends = now + seconds if plan.completes else None
+        generation = Generation(plan, configuration_id, ends_on, now, ends, is_gone=is_gone)
         ledger = self.ledgers[configuration_id]
         if ledger.configuration.nothing_new != "made" and not ledger.holds_news_before(ends_on):
             generation.ends_seconds = None
@@ -206,7 +212,7 @@ class Exports:
         return configuration.triggers[nth] if nth < len(configuration.triggers) else configuration.trigger
 
     def _complete(self, generation: Generation, at: float) -> None:
-        if generation.abandoned:
+        if generation.abandoned or (generation.plan.stops_with_client and generation.is_gone()):
             return
         export = self._make(generation.configuration_id, generation.ends_on, at, "trigger")
         generation.export_id = export.record.id

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from runner.sandbox.faults import (
     Cut,
-    Fault,
     FaultRule,
     Gzip,
     Hang,
     Html,
     Redirect,
+    Replacing,
     Reset,
     Status,
     Trickle,
@@ -64,12 +64,12 @@ def _exports(*triggers: Trigger, then: Trigger | None = None) -> tuple[Configura
     return (Configuration(triggers=triggers, trigger=then or Trigger()),)
 
 
-def _answered(fault: Fault, *, seconds: float = 3.0, answer_seconds: float = 0.5) -> Trigger:
+def _answered(fault: Replacing, *, seconds: float = 3.0, answer_seconds: float = 0.5) -> Trigger:
     """An export that appears although its POST was answered like this."""
     return Trigger(seconds=seconds, answer=fault, answer_seconds=answer_seconds)
 
 
-def _lost(fault: Fault | None = None) -> Trigger:
+def _lost(fault: Replacing | None = None) -> Trigger:
     return Trigger(completes=False, answer=fault)
 
 
@@ -148,7 +148,7 @@ def never(domain: str, _day: date, _hour: float) -> TenantScenario:
 def late_twin(domain: str, _day: date, hour: float) -> TenantScenario:
     """The first export comes after the second was asked for: there are two, and the later holds only corrections."""
     first = Trigger(seconds=hour * 1.3, answer=Status(504), answer_seconds=0.5)
-    second = Trigger(seconds=hour * 0.5, answer=Status(504), answer_seconds=0.5)
+    second = Trigger(seconds=hour * 0.25, answer=Status(504), answer_seconds=0.5)
     return TenantScenario(
         domain=domain, configurations=(Configuration(triggers=(first, second), late_corrections=2),)
     )

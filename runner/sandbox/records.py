@@ -67,7 +67,8 @@ class ExportRecord:
 class EvictionRecord:
     """One report that another one deleted. `by` is client or colleague.
 
-    `unfinished`: it was still pending, or done and not downloaded yet, so that somebody lost something.
+    `unfinished`: it was still pending, or done and not downloaded yet, so that somebody lost something. `downloaded`
+    names the forms that were.
     """
 
     at_seconds: float
@@ -75,3 +76,4 @@ class EvictionRecord:
     report_id: int
     by: str
     unfinished: bool
+    downloaded: tuple[str, ...] = ()

@@ -37,7 +37,7 @@ class Report:
     fails: bool
     evicted_at: float | None = None
     evicted_before_download: bool = False
-    downloaded: bool = False
+    downloaded: tuple[str, ...] = ()
 
     def status(self, now: float) -> str:
         """`pending`, `done` or `error` at this moment."""
@@ -138,7 +138,7 @@ class Reports:
             return error(path, 404)
         if report.status(now) != "done":
             return error(path, 409, "The report is not done")
-        report.downloaded = True
+        report.downloaded += (form,)
         if form == "download-csv":
             body, name = self._csv(report), f"report-{report.id}.csv"
         else:
@@ -178,7 +178,7 @@ class Reports:
             return
         status = report.status(at)
         unfinished = status == "pending" or (status == "done" and not report.downloaded)
-        self._evicted(EvictionRecord(at, self._tenant.domain, report.id, by, unfinished))
+        self._evicted(EvictionRecord(at, self._tenant.domain, report.id, by, unfinished, report.downloaded))
         self._report = None
 
     def _find(self, report_id: str) -> Report | None:

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from runner.errors import UsageError
-from runner.sandbox.faults import Fault, FaultRule
+from runner.sandbox.faults import FaultRule, Replacing
 
 DEFAULT_DATE = date(2026, 11, 24)
 
@@ -29,7 +29,7 @@ class Trigger:
 
     completes: bool = True
     seconds: float | tuple[float, float] = 2.0
-    answer: Fault | None = None
+    answer: Replacing | None = None
     answer_seconds: float = 0.0
     stops_with_client: bool = False
 

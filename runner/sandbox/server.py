@@ -60,6 +60,7 @@ async def _play(request: web.Request, world: World) -> web.StreamResponse:
         path=path,
         query=query,
         authorization=request.headers.get("Authorization", ""),
+        content_type=request.headers.get("Content-Type", ""),
         body=body,
         is_gone=lambda: _is_gone(request),
     )

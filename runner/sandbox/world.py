@@ -1,8 +1,8 @@
 """The whole fake Lucca without its sockets: tenants, their budgets, their troubles, and what was asked of them.
 
-Owns the order in which a request meets its fate: outage, fault, budget, key, and only then the API. Time comes from the
-clock that it is given and chance from the scenario's seed, one stream per tenant, so that no tenant disturbs another and
-the same requests at the same times get the same answers. Knows no HTTP library, and nothing of the client.
+Owns the order in which a request meets its fate: outage, fault, budget, key, and only then the API. Time comes
+from the clock that it is given and chance from the scenario's seed, one stream per tenant, so that no tenant
+disturbs another and the same requests at the same times get the same answers. Knows no HTTP library.
 """
 
 import contextlib
@@ -57,6 +57,7 @@ class WireRequest:
     path: str
     query: str = ""
     authorization: str = ""
+    content_type: str = ""
     body: bytes = b""
     is_gone: Callable[[], bool] = lambda: False
 
@@ -271,6 +272,8 @@ class Tenant:
         trigger = self._note_trigger(record, request) if record.kind == "trigger" else None
         if refusal is None and not record.key_ok:
             refusal = error(path, self._refused_with(request, record.nth) or 401)
+        if refusal is None and request.method == "POST" and not _says_json(request.content_type):
+            refusal = error(path, 415, "Send application/json")
         if refusal is not None:
             self._close_trigger(trigger, refusal.status, executed=False)
             return refusal
@@ -339,7 +342,7 @@ class Tenant:
             self._close_trigger(trigger, wanted.status, executed=False)
             return wanted
         started = clock.now().boot_seconds
-        generation = self.exports.begin(wanted[0], wanted[1], started)
+        generation = self.exports.begin(wanted[0], wanted[1], started, request.is_gone)
         generation.trigger_index = trigger
         if generation.refused is not None and fault is None:
             self._close_trigger(trigger, 400, executed=False)
@@ -353,7 +356,7 @@ class Tenant:
         """Keep the client waiting as its plan says, and answer."""
         clock, plan = self._world.clock, generation.plan
         limit = self.scenario.post_timeout_seconds
-        if plan.answer is not None and isinstance(plan.answer, REPLACING):
+        if plan.answer is not None:
             await clock.wait(plan.answer_seconds)
             self._judge(trigger, plan.answer)
             return await self._carry_out(plan.answer, request.path)
@@ -369,15 +372,13 @@ class Tenant:
             self._close_trigger(trigger, "reset", executed=True)
             return answer
         await clock.wait(ends - generation.started_seconds)
-        if plan.stops_with_client and request.is_gone():
-            generation.abandoned = True
         # Waiting may end a breath early by the clock: what was promised for now has happened.
         self.exports.settle(max(ends, clock.now().boot_seconds))
         if generation.export_id is None:
             self._close_trigger(trigger, "aborted", executed=True)
             return RESET
         self._close_trigger(trigger, "aborted" if request.is_gone() else 200, executed=True)
-        return json_answer({"data": {"id": generation.export_id}})
+        return self.exports.created(request.path, generation.export_id, request.query)
 
     def _note_trigger(self, record: RequestRecord, request: WireRequest) -> int:
         wanted: Any = None
@@ -409,7 +410,7 @@ class Tenant:
             body = getattr(fault, "body", None)
             unreadable = body is not None and not _is_json(body)
             # Not executed for certain: 429, and a refusal that says why.
-            definite = {401, 403, 404, 405, 429} | (set() if unreadable else {400})
+            definite = {401, 403, 404, 405, 415, 429} | (set() if unreadable else {400})
             unknown = status not in definite or fault.executes
         self._close_trigger(trigger, status, executed=unknown)
 
@@ -459,6 +460,10 @@ def _key_of(authorization: str) -> str:
     if authorization[: len(_KEY_SCHEME)].lower() != _KEY_SCHEME:
         return ""
     return authorization[len(_KEY_SCHEME) :].strip()
+
+
+def _says_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def _is_json(text: str) -> bool:
