@@ -1,0 +1,33 @@
+"""The output directory: the only place that writes below it (the journal apart).
+
+A visible data file is whole. It is written beside its place under a name of ours, checked, flushed to disk, then put in
+place without overwriting; what a crash leaves beside is removed by the next run. Must not know what a job is beyond its
+file records, nor how bytes arrive. Nothing waits for the disk on the event loop: blocking work goes through `Offload`.
+
+* `disk`: the primitive effects, the port where tests put faults and crashes
+* `names`: every file name there is, and the checksum list
+* `tree`: folders that are real folders, files beside their place, errors in words
+* `spool`: one download on its way to disk
+* `store`: `Output`, which prepares, cleans, places, verifies and publishes
+"""
+
+from runner.output.disk import Disk
+from runner.output.names import record_path, sha256sums
+from runner.output.spool import Derivation, Part, Spool, Spooled, TooLargeError
+from runner.output.store import InTheWayError, Output, PlaceResult
+from runner.output.tree import Offload
+
+__all__ = [
+    "Derivation",
+    "Disk",
+    "InTheWayError",
+    "Offload",
+    "Output",
+    "Part",
+    "PlaceResult",
+    "Spool",
+    "Spooled",
+    "TooLargeError",
+    "record_path",
+    "sha256sums",
+]

@@ -1,0 +1,126 @@
+"""Every name below the output directory: what is ours, what is temporary, what `sha256sum -c` reads. Pure.
+
+Owns the patterns. Names are made of the manifest's own names and whole numbers; whatever else arrives here is a fault
+of this program and raises `ValueError`, because a server's string must never become a path.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from runner.jobs.model import FileRecord
+
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_DATA_FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}-[0-9]+(\.[a-z-]+)+")
+_PUBLISHED = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[a-z]+)?")
+_NIGHT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TEMPORARY = re.compile(rf"\.(?:{_DATA_FILE.pattern}|{_PUBLISHED.pattern})\.[0-9a-f]{{16}}\.part")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file belongs: `night`/`tenant`/`filename`; the tenant's folder is left out for a published file."""
+
+    night: str
+    tenant: str | None
+    filename: str
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders to go down, from the root."""
+        return (self.night,) if self.tenant is None else (self.night, self.tenant)
+
+    @property
+    def path(self) -> str:
+        """Relative to the root, with `/`."""
+        return "/".join((*self.folders, self.filename))
+
+    def beside(self, filename: str) -> "Place":
+        """Another data file in the same folder."""
+        return data_place(self.night, self.tenant or "", filename)
+
+
+def data_place(night: date | str, tenant: str, filename: str) -> Place:
+    """The place of a data file.
+
+    Raises:
+        ValueError: one of the names is not ours.
+    """
+    folder = night.isoformat() if isinstance(night, date) else night
+    if not (_NIGHT.fullmatch(folder) and _TENANT.fullmatch(tenant) and _DATA_FILE.fullmatch(filename)):
+        raise ValueError("not the name of a data file of ours")
+    return Place(folder, tenant, filename)
+
+
+def published_place(night: date, name: str) -> Place:
+    """The place of `run.json` and its like.
+
+    Raises:
+        ValueError: the name is not ours.
+    """
+    if not _PUBLISHED.fullmatch(name):
+        raise ValueError("not the name of a published file of ours")
+    return Place(night.isoformat(), None, name)
+
+
+def place_of(path: str) -> Place:
+    """The place of a record's path.
+
+    Raises:
+        ValueError: it is not the path of a data file of ours.
+    """
+    night, _, rest = path.partition("/")
+    tenant, _, filename = rest.partition("/")
+    return data_place(night, tenant, filename)
+
+
+def record_path(night: date, tenant: str, filename: str) -> str:
+    """The path of a data file as records hold it, relative to the output directory.
+
+    Raises:
+        ValueError: one of the names is not ours.
+    """
+    return data_place(night, tenant, filename).path
+
+
+def temporary_name(filename: str) -> str:
+    """A name beside `filename` that nobody else has: hidden, and told from anything else by its pattern."""
+    return f".{filename}.{secrets.token_hex(8)}.part"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a crash of ours left this name."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_tenant_folder(name: str) -> bool:
+    """Whether a tenant's files may lie in a folder of this name."""
+    return _TENANT.fullmatch(name) is not None
+
+
+def temporary_in(temp: str, place: Place) -> str:
+    """The bare name of a temporary file, given by its path, that lies in the folder of `place`.
+
+    Raises:
+        ValueError: it lies elsewhere or is none of ours.
+    """
+    folder, _, name = temp.rpartition("/")
+    if folder != "/".join(place.folders) or not is_temporary(name):
+        raise ValueError("not a temporary file beside its place")
+    return name
+
+
+def sha256sums(records: Iterable[FileRecord], night: date) -> str:
+    """The checksum list of one night's folder, as `sha256sum -c` reads it there.
+
+    Args:
+        records: any files; those not yet placed, and those of other nights, are left out.
+        night: whose folder it is.
+    """
+    prefix = f"{night.isoformat()}/"
+    digests = {
+        r.path.removeprefix(prefix): r.sha256 for r in records if r.placed and r.path.startswith(prefix)
+    }
+    return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests))

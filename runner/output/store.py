@@ -1,0 +1,328 @@
+"""`Output`: prepares a night's folder, cleans, places, verifies and publishes.
+
+Owns what "in place" means: named in the journal first, then there under its name, whole, with nothing overwritten.
+Must not know states or the journal: records come in, paths go out.
+"""
+
+import contextlib
+import errno
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+from runner.errors import StorageError
+from runner.jobs.model import FileRecord
+from runner.output.disk import Disk
+from runner.output.names import (
+    Place,
+    data_place,
+    is_temporary,
+    is_tenant_folder,
+    place_of,
+    published_place,
+    temporary_in,
+)
+from runner.output.spool import Spool
+from runner.output.tree import MissingFolderError, Offload, Tree, telling
+
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What file systems answer that know no hard links: exFAT, many network shares."""
+
+
+class InTheWayError(StorageError):
+    """Something else stands where a file belongs. It was neither overwritten nor removed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path}: another file stands in its place, and nothing was overwritten. "
+            "To do: look what it is, move it away, then run again."
+        )
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceResult:
+    """What came of placing files; paths as the records have them.
+
+    Attributes:
+        placed: they stand there now, or did already.
+        missing: nothing stands there, and nothing waits beside.
+    """
+
+    placed: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class Output:
+    """The output directory. Nothing else of the program writes below it, the journal apart.
+
+    Args:
+        root: where it is; it may be a symbolic link, nothing below it may.
+        disk: the effects.
+        offload: runs blocking work off the event loop.
+        group_id: a group that may read; None for the owner alone.
+    """
+
+    def __init__(self, root: Path, *, disk: Disk, offload: Offload, group_id: int | None = None) -> None:
+        self._tree = Tree(root, disk, group_id)
+        self._disk = disk
+        self._offload = offload
+
+    async def prepare(self, night: date) -> None:
+        """Make the folder of `night` and prove that it can be written.
+
+        Raises:
+            StorageError: it cannot.
+        """
+        await self._offload(lambda: self._prepare(night))
+
+    def _prepare(self, night: date) -> None:
+        place = published_place(night, "probe")
+        with self._tree.folder(*place.folders, make=True) as folder:
+            name, fd = self._tree.create_beside(place, folder)
+            try:
+                with telling(place.folders[0], "writing into this folder"):
+                    self._tree.write_all(fd, b"probe")
+                    self._disk.flush(fd)
+            finally:
+                self._tree.close(fd)
+                self._tree.remove(name, folder)
+
+    async def clean(self, nights: Sequence[date]) -> None:
+        """Remove what a crash left beside, in the folders of `nights`: temporary files of ours, never anything else.
+
+        Only for whoever holds the lock: a temporary file of a living runner looks the same.
+
+        Raises:
+            StorageError: something of ours is there and cannot be removed.
+        """
+        await self._offload(lambda: self._clean(nights))
+
+    def _clean(self, nights: Sequence[date]) -> None:
+        for night in dict.fromkeys(nights):
+            with contextlib.suppress(MissingFolderError):
+                for tenant in self._clean_folder(night.isoformat()):
+                    with contextlib.suppress(MissingFolderError):
+                        self._clean_folder(night.isoformat(), tenant)
+
+    def _clean_folder(self, *names: str) -> list[str]:
+        """Clean one folder; what comes back are the folders in it where a tenant's files may lie."""
+        path = "/".join(names)
+        folders: list[str] = []
+        with self._tree.folder(*names) as folder, telling(path, "cleaning this folder"):
+            for name in sorted(self._disk.list_names(folder)):
+                if not (is_temporary(name) or is_tenant_folder(name)):
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    mode = self._disk.look(name, folder=folder).st_mode
+                    if is_temporary(name) and stat.S_ISREG(mode):
+                        self._disk.unlink(name, folder=folder)
+                    elif is_tenant_folder(name) and stat.S_ISDIR(mode):
+                        folders.append(name)
+        return folders
+
+    def spool(self, night: date, tenant: str, filename: str, *, cap_bytes: int) -> Spool:
+        """Somewhere for a download to go; nothing is written before there is something to write.
+
+        Args:
+            night: the folder.
+            tenant: the folder in it.
+            filename: the answer's name, `<job>-<id>.<format>`.
+            cap_bytes: more is too large.
+
+        Raises:
+            ValueError: a name is not ours.
+        """
+        return Spool(self._tree, self._offload, data_place(night, tenant, filename), cap_bytes)
+
+    async def discard(self, temps: Iterable[str]) -> None:
+        """Remove finished spools that will not be placed after all. Never raises: what stays is cleaned later."""
+        by_folder: dict[tuple[str, ...], list[str]] = {}
+        for temp in temps:
+            *folders, name = temp.split("/")
+            if is_temporary(name):
+                by_folder.setdefault(tuple(folders), []).append(name)
+
+        def remove() -> None:
+            for folders, names in by_folder.items():
+                night, tenant = folders
+                self._tree.remove_beside(Place(night, tenant, ""), names)
+
+        await self._offload(remove)
+
+    async def place(self, records: Sequence[FileRecord], temps: Mapping[str, str]) -> PlaceResult:
+        """Put files in their places, which the journal must know already. Nothing is overwritten.
+
+        A file that stands there as recorded is taken. If one stands there that is not as recorded, none is placed.
+
+        Args:
+            records: the files.
+            temps: where they wait, by the path of their record; left out for what an earlier run may have placed.
+
+        Raises:
+            InTheWayError: something else stands in a place; what waits beside is still there, to be discarded.
+            StorageError: the disk refused.
+        """
+        return await self._offload(lambda: self._place(records, temps))
+
+    def _place(self, records: Sequence[FileRecord], temps: Mapping[str, str]) -> PlaceResult:
+        found = {record.path: self._find(record) for record in records}
+        in_the_way = [path for path, state in found.items() if state == "other"]
+        if in_the_way:
+            raise InTheWayError(in_the_way[0])
+        placed: list[str] = []
+        missing = [
+            record.path for record in records if found[record.path] == "none" and record.path not in temps
+        ]
+        todo = [record for record in records if record.path not in missing]
+        for folders, group in groupby(sorted(todo, key=lambda r: r.path), lambda r: place_of(r.path).folders):
+            with self._tree.folder(*folders, make=True) as folder:
+                for record in group:
+                    here = self._put(record, temps.get(record.path), found[record.path], folder)
+                    (placed if here else missing).append(record.path)
+                with telling("/".join(folders), "flushing this folder to disk"):
+                    self._disk.flush_folder(folder)
+        return PlaceResult(tuple(placed), tuple(missing))
+
+    def _find(self, record: FileRecord) -> Literal["same", "other", "none"]:
+        place = place_of(record.path)
+        try:
+            with self._tree.folder(*place.folders) as folder:
+                return self._compare(record, place.filename, folder)
+        except MissingFolderError:
+            return "none"
+
+    def _compare(self, record: FileRecord, filename: str, folder: int) -> Literal["same", "other", "none"]:
+        with telling(record.path, "reading what stands in its place"):
+            try:
+                status = self._disk.look(filename, folder=folder)
+                if not stat.S_ISREG(status.st_mode) or status.st_size != record.size_bytes:
+                    return "other"
+                same = self._tree.digest(filename, folder) == (record.size_bytes, record.sha256)
+            except FileNotFoundError:
+                return "none"
+        return "same" if same else "other"
+
+    def _put(self, record: FileRecord, temp: str | None, found: str, folder: int) -> bool:
+        place = place_of(record.path)
+        name = None if temp is None else temporary_in(temp, place)
+        if found == "none":
+            if name is None or not self._move(name, record, place.filename, folder):
+                return False
+        elif name is not None:
+            self._tree.remove(name, folder)
+        return True
+
+    def _move(self, name: str, record: FileRecord, filename: str, folder: int) -> bool:
+        """Give the temporary file its name. False when it is not there."""
+        with telling(record.path, "putting it in its place"):
+            try:
+                self._rename_without_overwriting(name, filename, folder)
+                return True
+            except FileNotFoundError:
+                return False
+            except FileExistsError:
+                # Somebody put a file there between our look and our link: perhaps the very same.
+                if self._compare(record, filename, folder) != "same":
+                    raise InTheWayError(record.path) from None
+        self._tree.remove(name, folder)
+        return True
+
+    def _rename_without_overwriting(self, source: str, target: str, folder: int) -> None:
+        try:
+            self._disk.link(source, target, folder=folder)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # We look, then rename: the lock keeps other runners away meanwhile. To reserve the name with an empty file
+            # would be tighter, but a crash would leave a visible data file that is not whole.
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.look(target, folder=folder)
+                raise FileExistsError from error
+            self._disk.rename(source, target, folder=folder)
+        else:
+            self._tree.remove(source, folder)
+
+    async def present(self, records: Sequence[FileRecord]) -> tuple[str, ...]:
+        """The paths of `records` that do not stand there as regular files of the recorded size.
+
+        Raises:
+            StorageError: a folder cannot be read.
+        """
+        return await self._offload(lambda: self._absent(records))
+
+    def _absent(self, records: Sequence[FileRecord]) -> tuple[str, ...]:
+        absent: list[str] = []
+        for folders, group in groupby(records, lambda r: place_of(r.path).folders):
+            lot = list(group)
+            try:
+                with self._tree.folder(*folders) as folder:
+                    absent += [r.path for r in lot if not self._stands(r, folder)]
+            except MissingFolderError:
+                absent += [r.path for r in lot]
+        return tuple(absent)
+
+    def _stands(self, record: FileRecord, folder: int) -> bool:
+        with telling(record.path, "looking for it"):
+            try:
+                status = self._disk.look(place_of(record.path).filename, folder=folder)
+            except FileNotFoundError:
+                return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == record.size_bytes
+
+    def verify(self, records: Iterable[FileRecord]) -> Iterator[tuple[str, str]]:
+        """Read every file again: each path that is not as recorded, with the problem in words. Blocking.
+
+        A file that cannot be read is told like any other, so that one bad folder does not hide the rest.
+        """
+        for record in records:
+            problem = self._problem(record)
+            if problem is not None:
+                yield record.path, problem
+
+    def _problem(self, record: FileRecord) -> str | None:
+        place = place_of(record.path)
+        try:
+            with self._tree.folder(*place.folders) as folder, telling(record.path, "reading it"):
+                status = self._disk.look(place.filename, folder=folder)
+                if not stat.S_ISREG(status.st_mode):
+                    return "it is not a regular file"
+                size_bytes, sha256 = self._tree.digest(place.filename, folder)
+        except MissingFolderError:
+            return "it is missing"
+        except StorageError as error:
+            return "it is missing" if isinstance(error.__cause__, FileNotFoundError) else str(error)
+        if size_bytes != record.size_bytes:
+            return f"it has {size_bytes} bytes, {record.size_bytes} are recorded"
+        return None if sha256 == record.sha256 else "its content is not what was recorded"
+
+    async def publish(self, night: date, name: str, content: bytes) -> None:
+        """Replace `run.json` or its like, whole: a reader sees the old one or the new one.
+
+        Raises:
+            StorageError: it could not be replaced; the old one stands.
+            ValueError: the name is not ours.
+        """
+        place = published_place(night, name)
+        await self._offload(lambda: self._publish(place, content))
+
+    def _publish(self, place: Place, content: bytes) -> None:
+        with self._tree.folder(*place.folders, make=True) as folder:
+            temp, fd = self._tree.create_beside(place, folder)
+            try:
+                with telling(place.path, "replacing it"):
+                    try:
+                        self._tree.write_all(fd, content)
+                        self._disk.flush(fd)
+                    finally:
+                        self._tree.close(fd)
+                    self._disk.rename(temp, place.filename, folder=folder)
+            except BaseException:
+                self._tree.remove(temp, folder)
+                raise
+            with telling(place.path, "flushing its folder to disk"):
+                self._disk.flush_folder(folder)
