@@ -1,0 +1,25 @@
+"""The journal: what is known of every job, and survives. `protocol` says what it does, `sqlite` keeps it in one file.
+
+Owns all SQL. Must not know how anything is sent, nor decide what a job does next.
+"""
+
+from runner.journal.protocol import EventRow, Journal, Spend, StaleHolderError
+from runner.journal.reader import JournalReader, Meta
+from runner.journal.reads import NightRow
+from runner.journal.rows import FileRow
+from runner.journal.sqlite import SqliteJournal
+
+hold = SqliteJournal.hold
+
+__all__ = [
+    "EventRow",
+    "FileRow",
+    "Journal",
+    "JournalReader",
+    "Meta",
+    "NightRow",
+    "Spend",
+    "SqliteJournal",
+    "StaleHolderError",
+    "hold",
+]

@@ -1,0 +1,142 @@
+"""What the program asks of a journal, whatever stores it.
+
+Owns the protocol, its values and the refusal of a stale holder. Must not know SQL, files or threads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from runner.clock import Instant
+from runner.errors import RunnerError
+from runner.jobs.model import Identity, Job, Spec, State
+
+RECENT_SECONDS = 60.0
+"""How long a request weighs on its domain's budget."""
+
+
+class StaleHolderError(RunnerError):
+    """Another runner took the journal meanwhile. What this one tried to record was not written."""
+
+    exit_code = 5
+    code = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """One request that counts against a domain's budget, by both clocks."""
+
+    domain: str
+    boot_id: str
+    boot_seconds: float
+    wall: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of a job.
+
+    Attributes:
+        at: when it happened.
+        night: the batch date it was recorded under.
+        name: what happened.
+        state: the state it entered, None when it changed none.
+        note: a word for people.
+        epoch: which holder recorded it.
+    """
+
+    at: datetime
+    night: date
+    name: str
+    state: State | None
+    note: str
+    epoch: int
+
+
+class Journal(Protocol):
+    """What is known of every job, and survives. Jobs come in the order they were made, without `live`.
+
+    What a call has stored when it returns is on disk; only a `spend` need not outlive more than this process.
+    """
+
+    epoch: int
+    """Of this holder; it grows by one each time somebody takes the journal."""
+
+    async def unfinished(self) -> list[Job]:
+        """Every job that is not downloaded, failed or skipped."""
+
+    async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:
+        """Those of these jobs that the journal knows."""
+
+    async def owing_a_look(self, since: datetime) -> list[Job]:
+        """Finished exports to look at once more.
+
+        These are the downloaded ones with several triggers, the last not before `since`, and those that failed
+        because no export appeared.
+        """
+
+    async def of_night(self, night: date) -> list[Job]:
+        """Jobs that were made in that night, or to which something happened in it."""
+
+    async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
+        """One pending job per spec, in their order. A job whose identity is known already is returned as it is."""
+
+    async def record(
+        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
+    ) -> None:
+        """Store what became of a job together with the event that did it, both or neither.
+
+        The event enters `after.state` into the job's history if `before` had another.
+
+        Raises:
+            StaleHolderError: a newer holder has written this job; nothing was written.
+        """
+
+    async def refresh_spec(self, jobs: Sequence[Job]) -> None:
+        """Store the specs of these jobs anew: the manifest changed what their identity leaves open."""
+
+    async def spend(self, spend: Spend) -> None:
+        """Remember a request."""
+
+    async def recent_spends(self, now: Instant) -> list[Spend]:
+        """The requests that may still weigh on a budget at `now`.
+
+        These are the ones of the last 60 s of this boot, and of other boots those whose wall time lies within 60 s
+        or ahead.
+        """
+
+    async def template(self, domain: str, sha256: str) -> int | None:
+        """The id of the template with this content, if it was made in this domain."""
+
+    async def remember_template(self, domain: str, sha256: str, template_id: int) -> None:
+        """Store the id of a template that was made."""
+
+    async def forget_template(self, domain: str, sha256: str) -> None:
+        """It is no longer usable."""
+
+    async def traits(self) -> dict[tuple[str, str], str]:
+        """What was learnt of the domains, by (domain, key)."""
+
+    async def remember_trait(self, domain: str, key: str, value: str) -> None:
+        """Store something learnt of a domain."""
+
+    async def first_nights(
+        self, reports: Sequence[tuple[str, str]], night: date
+    ) -> dict[tuple[str, str], date]:
+        """The first night in which each (domain, report name) was known. New ones are known from `night` on."""
+
+    async def start_night(self, night: date, at: datetime) -> None:
+        """A run of this night begins."""
+
+    async def finish_night(self, night: date, at: datetime, outcome: str) -> None:
+        """The night's run came to its end, or what it left was cleared away."""
+
+    async def unclosed_nights(self) -> list[date]:
+        """Nights that were started and not finished, oldest first: a crash may have left something in their folders."""
+
+    async def events(self, job_id: int) -> list[EventRow]:
+        """All that happened to one job, in order."""
+
+    async def last_night(self) -> date | None:
+        """The latest batch date that was started."""

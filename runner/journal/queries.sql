@@ -1,0 +1,159 @@
+-- The queries of the journal, each under its name. `{choice}` stands for one of the choices of job ids.
+
+-- ── which jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: choose_unfinished
+-- The condition is that of the partial index, word for word.
+SELECT id FROM jobs WHERE state NOT IN ('downloaded', 'failed', 'skipped')
+
+-- name: choose_identities
+-- `:wanted` is JSON: a list of [kind, domain, subject]. CROSS keeps the list in the outer loop.
+SELECT jobs.id
+FROM json_each(:wanted) AS wanted
+CROSS JOIN jobs
+    ON jobs.kind = json_extract(wanted.value, '$[0]')
+    AND jobs.domain = json_extract(wanted.value, '$[1]')
+    AND jobs.subject = json_extract(wanted.value, '$[2]')
+
+-- name: choose_owing_a_look
+-- A twin of the first may come late where there were several triggers; and where none brought anything.
+SELECT id FROM jobs
+WHERE kind = 'export' AND state = 'downloaded' AND trigger_count > 1 AND last_trigger_at >= :since
+UNION ALL
+SELECT id FROM jobs WHERE kind = 'export' AND state = 'failed' AND error_code = 'no_export'
+
+-- name: choose_night
+-- Those made in that night, and those to which something happened in it.
+SELECT job_id FROM events WHERE night = :night
+UNION
+SELECT id FROM jobs WHERE created_night = :night
+
+-- name: choose_named
+-- Both may be NULL, for any.
+SELECT id FROM jobs WHERE (:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
+
+-- name: choose_night_named
+SELECT id FROM jobs
+WHERE (:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
+    AND id IN (
+        SELECT job_id FROM events WHERE night = :night
+        UNION
+        SELECT id FROM jobs WHERE created_night = :night
+    )
+
+-- ── reading jobs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: jobs_chosen
+SELECT id, kind, state, spec, snapshot FROM jobs WHERE id IN ({choice}) ORDER BY id
+
+-- name: histories_chosen
+-- The states entered by the chosen jobs, in order.
+SELECT job_id, state, at FROM events
+WHERE state IS NOT NULL AND job_id IN ({choice})
+ORDER BY job_id, number
+
+-- name: events_of_job
+SELECT at, night, name, state, note, epoch FROM events WHERE job_id = :job_id ORDER BY number
+
+-- name: files
+-- Every file that is in its place, with the job it belongs to. The snapshot is the one place that knows.
+SELECT jobs.id, jobs.tenant, jobs.name, jobs.domain, file.value
+FROM jobs, json_each(jobs.snapshot, '$.files') AS file
+WHERE json_extract(file.value, '$.placed')
+ORDER BY jobs.id, file.key
+
+-- ── writing jobs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: create
+INSERT INTO jobs (
+    kind, domain, subject, tenant, name, due, created_night, state, trigger_count, epoch, spec, snapshot
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, '{}')
+ON CONFLICT (kind, domain, subject) DO NOTHING
+
+-- name: record_snapshot
+-- Changes no row where a newer holder has written it, or where there is none.
+UPDATE jobs
+SET state = :state, error_code = :error_code, trigger_count = :trigger_count, last_trigger_at = :last_trigger_at,
+    epoch = :epoch, snapshot = :snapshot
+WHERE id = :id AND epoch <= :epoch
+
+-- name: record_event
+INSERT INTO events (job_id, number, at, night, name, state, note, epoch)
+SELECT :id, coalesce(max(number), 0) + 1, :at, :night, :event, :entered, :note, :epoch
+FROM events WHERE job_id = :id
+
+-- name: refresh_spec
+UPDATE jobs SET tenant = ?, name = ?, due = ?, spec = ? WHERE id = ? AND epoch <= ?
+
+-- name: epoch_of_job
+SELECT epoch FROM jobs WHERE id = :id
+
+-- ── the holder ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: epoch
+SELECT epoch FROM holder
+
+-- name: take
+UPDATE holder SET epoch = epoch + 1 RETURNING epoch
+
+-- ── the budget ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: spend
+INSERT INTO spends (domain, boot_id, boot_seconds, wall) VALUES (:domain, :boot_id, :boot_seconds, :wall)
+
+-- name: recent_spends
+-- Of this boot by its own clock; of another by the wall clock, the future included: a clock was set back.
+SELECT domain, boot_id, boot_seconds, wall FROM spends
+WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds > :since_boot_seconds ELSE wall > :since_wall END
+ORDER BY id
+
+-- name: forget_spends
+-- The rest of the above.
+DELETE FROM spends
+WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds <= :since_boot_seconds ELSE wall <= :since_wall END
+
+-- ── what was learnt ─────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: template
+SELECT template_id FROM templates WHERE domain = :domain AND sha256 = :sha256
+
+-- name: remember_template
+INSERT INTO templates (domain, sha256, template_id) VALUES (:domain, :sha256, :template_id)
+ON CONFLICT (domain, sha256) DO UPDATE SET template_id = excluded.template_id
+
+-- name: forget_template
+DELETE FROM templates WHERE domain = :domain AND sha256 = :sha256
+
+-- name: traits
+SELECT domain, key, value FROM traits
+
+-- name: remember_trait
+INSERT INTO traits (domain, key, value) VALUES (:domain, :key, :value)
+ON CONFLICT (domain, key) DO UPDATE SET value = excluded.value
+
+-- name: first_nights
+SELECT domain, name, first_night FROM reports
+
+-- name: remember_first_night
+INSERT INTO reports (domain, name, first_night) VALUES (?, ?, ?)
+ON CONFLICT (domain, name) DO UPDATE SET first_night = min(first_night, excluded.first_night)
+
+-- ── nights ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: start_night
+-- A night that is run again is open again.
+INSERT INTO nights (night, started_at) VALUES (:night, :at)
+ON CONFLICT (night) DO UPDATE SET started_at = excluded.started_at, finished_at = NULL, outcome = NULL
+
+-- name: finish_night
+UPDATE nights SET finished_at = :at, outcome = :outcome WHERE night = :night
+
+-- name: unclosed_nights
+SELECT night FROM nights WHERE finished_at IS NULL ORDER BY night
+
+-- name: last_night
+SELECT max(night) FROM nights
+
+-- name: nights
+SELECT night, started_at, finished_at, outcome FROM nights ORDER BY night

@@ -1,0 +1,76 @@
+"""What can be read on any connection: by the holder between its writes, by a reader beside it.
+
+Owns the choices of jobs. Every function is to be called within a transaction, since some ask twice.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Self
+
+from runner.jobs.model import Job
+from runner.journal import rows
+from runner.journal.protocol import EventRow
+from runner.journal.queries import QUERIES, choosing
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way to choose jobs: the queries for their rows and for their histories."""
+
+    jobs: str
+    histories: str
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The choice that stands under this name in the file of queries."""
+        return cls(choosing("jobs_chosen", name), choosing("histories_chosen", name))
+
+
+UNFINISHED = Choice.named("choose_unfinished")
+IDENTITIES = Choice.named("choose_identities")
+OWING_A_LOOK = Choice.named("choose_owing_a_look")
+NIGHT = Choice.named("choose_night")
+NAMED = Choice.named("choose_named")
+NIGHT_NAMED = Choice.named("choose_night_named")
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """A night that was run; without an end it is running, or died."""
+
+    night: date
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+
+
+def jobs(connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any]) -> list[Job]:
+    """The chosen jobs in the order they were made. Two queries, however many they are."""
+    found = connection.execute(choice.jobs, values).fetchall()
+    return rows.jobs_from(found, connection.execute(choice.histories, values)) if found else []
+
+
+def events(connection: sqlite3.Connection, job_id: int) -> list[EventRow]:
+    """All that happened to one job, in order."""
+    return rows.events_from(connection.execute(QUERIES["events_of_job"], {"job_id": job_id}))
+
+
+def last_night(connection: sqlite3.Connection) -> date | None:
+    """The latest batch date that was started."""
+    (night,) = connection.execute(QUERIES["last_night"]).fetchone()
+    return None if night is None else date.fromisoformat(night)
+
+
+def nights(connection: sqlite3.Connection) -> list[NightRow]:
+    """Every night that was started, oldest first."""
+    return [
+        NightRow(
+            date.fromisoformat(night),
+            datetime.fromisoformat(started),
+            None if finished is None else datetime.fromisoformat(finished),
+            outcome,
+        )
+        for night, started, finished, outcome in connection.execute(QUERIES["nights"])
+    ]

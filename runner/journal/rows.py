@@ -1,0 +1,164 @@
+"""Jobs as rows and back.
+
+Owns what is stored of a job and how it is written: the wish and the snapshot as JSON, the rest as columns. Must not
+know any query. What a job has besides `id`, `spec`, `state`, `history` and `live` is taken from the class itself, so a
+new field is stored without a word here. `live` is never stored, nor is the body of a template: that comes from the
+manifest.
+"""
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime
+from typing import Any, get_type_hints
+
+import msgspec
+
+from runner.jobs.model import (
+    ExportSpec,
+    FileRecord,
+    Identity,
+    Job,
+    ReportSpec,
+    Spec,
+    State,
+    TemplateBody,
+    TemplateId,
+    Transition,
+)
+from runner.journal.protocol import EventRow
+
+_ELSEWHERE = frozenset({"id", "spec", "state", "history", "live"})
+_STATES: Mapping[str, State] = {str(state): state for state in State}
+
+# What the fields of a job and of a report are decoded as.
+_Snapshot = msgspec.defstruct(
+    "_Snapshot",
+    [(f.name, get_type_hints(Job)[f.name], f.default) for f in fields(Job) if f.name not in _ELSEWHERE],
+    omit_defaults=True,
+    frozen=True,
+)
+_StoredReport = msgspec.defstruct(
+    "_StoredReport",
+    [
+        (f.name, TemplateId | None if f.name == "template" else get_type_hints(ReportSpec)[f.name])
+        for f in fields(ReportSpec)
+    ],
+    frozen=True,
+)
+_SNAPSHOT_FIELDS: tuple[str, ...] = _Snapshot.__struct_fields__
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decode_snapshot: Callable[[str], Any] = msgspec.json.Decoder(_Snapshot).decode
+_decode_export = msgspec.json.Decoder(ExportSpec).decode
+_decode_report: Callable[[str], Any] = msgspec.json.Decoder(_StoredReport).decode
+_decode_file = msgspec.json.Decoder(FileRecord).decode
+_asdict = msgspec.structs.asdict
+
+JobRow = tuple[int, str, str, str, str]
+"""id, kind, state, spec, snapshot."""
+HistoryRow = tuple[int, str, str]
+"""job id, state, moment."""
+
+
+def moment(at: datetime) -> str:
+    """A moment as stored: UTC, as long as any other, so that text compares like time."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def spec_text(spec: Spec) -> str:
+    """The wish as JSON."""
+    if isinstance(spec, ReportSpec) and isinstance(spec.template, TemplateBody):
+        spec = replace(spec, template=None)
+    return _encoder.encode(spec).decode()
+
+
+def snapshot_text(job: Job) -> str:
+    """What is known of the job as JSON, without what stands at its default."""
+    return _encoder.encode(_Snapshot(**{name: getattr(job, name) for name in _SNAPSHOT_FIELDS})).decode()
+
+
+def record_values(job: Job) -> dict[str, Any]:
+    """The values that a recorded event may have changed, by the names of their parameters."""
+    return {
+        "id": job.id,
+        "state": str(job.state),
+        "error_code": None if job.error is None else str(job.error.code),
+        "trigger_count": len(job.triggers),
+        "last_trigger_at": moment(job.triggers[-1].wall) if job.triggers else None,
+        "snapshot": snapshot_text(job),
+    }
+
+
+def identities_text(identities: Iterable[Identity]) -> str:
+    """Identities as the JSON that a query takes."""
+    return _encoder.encode([(i.kind, i.domain, i.subject) for i in identities]).decode()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection for a moment: while many values are made that all stay, it would take half the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_uncollected()
+def jobs_from(rows: Iterable[JobRow], histories: Iterable[HistoryRow]) -> list[Job]:
+    """The jobs of these rows, each with its history."""
+    entered: dict[int, list[Transition]] = {}
+    parse = datetime.fromisoformat
+    for job_id, state, at in histories:
+        entered.setdefault(job_id, []).append(Transition(_STATES[state], parse(at)))
+    jobs = []
+    for job_id, kind, state, spec_json, snapshot in rows:
+        spec = (
+            _decode_export(spec_json)
+            if kind == "export"
+            else ReportSpec(**_asdict(_decode_report(spec_json)))
+        )
+        history = tuple(entered.get(job_id, ()))
+        if snapshot == "{}":
+            jobs.append(Job(id=job_id, spec=spec, state=_STATES[state], history=history))
+        else:
+            known = _asdict(_decode_snapshot(snapshot))
+            jobs.append(Job(id=job_id, spec=spec, state=_STATES[state], history=history, **known))
+    return jobs
+
+
+def events_from(rows: Iterable[tuple[str, str, str, str | None, str, int]]) -> list[EventRow]:
+    """Events as values."""
+    return [
+        EventRow(
+            at=datetime.fromisoformat(at),
+            night=date.fromisoformat(night),
+            name=name,
+            state=None if state is None else _STATES[state],
+            note=note,
+            epoch=epoch,
+        )
+        for at, night, name, state, note, epoch in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file that is in its place, and whose it is."""
+
+    job_id: int
+    tenant: str
+    name: str
+    domain: str
+    record: FileRecord
+
+
+def files_from(rows: Iterable[tuple[int, str, str, str, str]]) -> list[FileRow]:
+    """Files as values."""
+    return [
+        FileRow(job_id, tenant, name, domain, _decode_file(text))
+        for job_id, tenant, name, domain, text in rows
+    ]

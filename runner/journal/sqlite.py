@@ -1,0 +1,345 @@
+"""The journal in one SQLite file.
+
+Owns what each call of the protocol means in queries. Must not know what a state leads to, nor how work gets to disk.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from runner.clock import Instant
+from runner.errors import StorageError
+from runner.jobs.model import Identity, Job, Spec
+from runner.journal import reads, rows
+from runner.journal.database import MEMORY, open_for_writing, telling
+from runner.journal.place import MOUNTS, Lock, make_place, refuse_network
+from runner.journal.protocol import RECENT_SECONDS, EventRow, Spend
+from runner.journal.queries import QUERIES
+from runner.journal.rows import moment
+from runner.journal.writer import Need, Transactions, Writer, stale
+
+_SPENDS_BETWEEN_SWEEPS = 1000
+_RECORD_SNAPSHOT = QUERIES["record_snapshot"]
+_RECORD_EVENT = QUERIES["record_event"]
+_SPEND = QUERIES["spend"]
+
+
+class SqliteJournal:
+    """The journal of one host. To be had from `hold`; the protocol tells what each method does.
+
+    Attributes:
+        epoch: of this holder.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, *, epoch: int, lock: Lock | None, inline: bool
+    ) -> None:
+        self.epoch = epoch
+        self._path = path
+        self._connection = connection
+        self._lock = lock
+        self._transactions = Transactions(connection, path, epoch)
+        self._writer = Writer(self._transactions, path, inline=inline)
+        self._spends = 0
+
+    @staticmethod
+    @asynccontextmanager
+    async def hold(
+        path: Path, *, inline: bool = False, mounts: Path = MOUNTS
+    ) -> "AsyncIterator[SqliteJournal]":
+        """Take the journal, for as long as the context lasts.
+
+        Args:
+            path: its file, made with its folders where missing; `:memory:` for one that nothing keeps.
+            inline: write on the caller's thread, a transaction per call: for simulations in virtual time.
+            mounts: where the system tells its mounted file systems.
+
+        Raises:
+            LockHeldError: another runner holds it.
+            StorageError: it cannot be read or written, or lies on a network share.
+        """
+        journal = _take(path, inline=inline, mounts=mounts)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+    @property
+    def flushes(self) -> int:
+        """How many transactions were flushed to disk."""
+        return self._transactions.flushes
+
+    def close(self) -> None:
+        """Record what was asked so far, then let the journal go. A second call does nothing."""
+        self._writer.close()
+        self._let_go()
+
+    def abandon(self) -> None:
+        """Let the journal go as a crash would: what is not committed is lost, and the next one may take it."""
+        self._writer.abandon()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # The last one to close brings the write-ahead log into the file by itself. All that is committed stands in one
+        # of them either way.
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def unfinished(self) -> list[Job]:
+        """See `Journal.unfinished`."""
+        return await self._jobs(reads.UNFINISHED, {})
+
+    async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:
+        """See `Journal.find`."""
+        jobs = await self._jobs(reads.IDENTITIES, {"wanted": rows.identities_text(identities)})
+        return {job.spec.identity: job for job in jobs}
+
+    async def owing_a_look(self, since: datetime) -> list[Job]:
+        """See `Journal.owing_a_look`."""
+        return await self._jobs(reads.OWING_A_LOOK, {"since": moment(since)})
+
+    async def of_night(self, night: date) -> list[Job]:
+        """See `Journal.of_night`."""
+        return await self._jobs(reads.NIGHT, {"night": night.isoformat()})
+
+    async def _jobs(self, choice: reads.Choice, values: Mapping[str, Any]) -> list[Job]:
+        return await self._writer.do(lambda connection: reads.jobs(connection, choice, values), Need.NOTHING)
+
+    async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
+        """See `Journal.create`."""
+        identities = [spec.identity for spec in specs]
+        wanted = {"wanted": rows.identities_text(identities)}
+        values = [
+            (
+                identity.kind,
+                identity.domain,
+                identity.subject,
+                spec.tenant,
+                spec.name,
+                spec.due.isoformat(),
+                night.isoformat(),
+                self.epoch,
+                rows.spec_text(spec),
+            )
+            for identity, spec in zip(identities, specs, strict=True)
+        ]
+
+        def work(connection: sqlite3.Connection) -> list[Job]:
+            connection.executemany(QUERIES["create"], values)
+            return reads.jobs(connection, reads.IDENTITIES, wanted)
+
+        known = {job.spec.identity: job for job in await self._writer.do(work, Need.POWER)}
+        return [known[identity] for identity in identities]
+
+    async def record(
+        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
+    ) -> None:
+        """See `Journal.record`."""
+        values = {
+            **rows.record_values(after),
+            "epoch": self.epoch,
+            "at": moment(at),
+            "night": night.isoformat(),
+            "event": event,
+            "entered": None if after.state is before.state else str(after.state),
+            "note": note,
+        }
+
+        def work(connection: sqlite3.Connection) -> None:
+            if connection.execute(_RECORD_SNAPSHOT, values).rowcount == 0:
+                self._refuse(connection, after)
+            connection.execute(_RECORD_EVENT, values)
+
+        await self._writer.do(work, Need.POWER)
+
+    async def refresh_spec(self, jobs: Sequence[Job]) -> None:
+        """See `Journal.refresh_spec`."""
+        values = [
+            (
+                job.spec.tenant,
+                job.spec.name,
+                job.spec.due.isoformat(),
+                rows.spec_text(job.spec),
+                job.id,
+                self.epoch,
+            )
+            for job in jobs
+        ]
+
+        def work(connection: sqlite3.Connection) -> None:
+            if connection.executemany(QUERIES["refresh_spec"], values).rowcount == len(values):
+                return
+            for job in jobs:
+                self._refuse(connection, job)
+
+        if values:
+            await self._writer.do(work, Need.POWER)
+
+    async def events(self, job_id: int) -> list[EventRow]:
+        """See `Journal.events`."""
+        return await self._writer.do(lambda connection: reads.events(connection, job_id), Need.NOTHING)
+
+    # ── the budget ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def spend(self, spend: Spend) -> None:
+        """See `Journal.spend`."""
+        values = {
+            "domain": spend.domain,
+            "boot_id": spend.boot_id,
+            "boot_seconds": spend.boot_seconds,
+            "wall": moment(spend.wall),
+        }
+        self._spends += 1
+        old = (
+            _since(spend.boot_id, spend.boot_seconds, spend.wall)
+            if self._spends % _SPENDS_BETWEEN_SWEEPS == 0
+            else None
+        )
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_SPEND, values)
+            if old is not None:
+                connection.execute(QUERIES["forget_spends"], old)
+
+        await self._writer.do(work, Need.PROCESS)
+
+    async def recent_spends(self, now: Instant) -> list[Spend]:
+        """See `Journal.recent_spends`. The older ones are deleted."""
+        since = _since(now.boot_id, now.boot_seconds, now.wall)
+
+        def work(connection: sqlite3.Connection) -> list[Spend]:
+            connection.execute(QUERIES["forget_spends"], since)
+            return [
+                Spend(domain, boot_id, boot_seconds, datetime.fromisoformat(wall))
+                for domain, boot_id, boot_seconds, wall in connection.execute(QUERIES["recent_spends"], since)
+            ]
+
+        return await self._writer.do(work, Need.PROCESS)
+
+    # ── what was learnt ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def template(self, domain: str, sha256: str) -> int | None:
+        """See `Journal.template`."""
+        found = await self._rows("template", {"domain": domain, "sha256": sha256})
+        return found[0][0] if found else None
+
+    async def remember_template(self, domain: str, sha256: str, template_id: int) -> None:
+        """See `Journal.remember_template`."""
+        await self._write(
+            "remember_template", {"domain": domain, "sha256": sha256, "template_id": template_id}
+        )
+
+    async def forget_template(self, domain: str, sha256: str) -> None:
+        """See `Journal.forget_template`."""
+        await self._write("forget_template", {"domain": domain, "sha256": sha256})
+
+    async def traits(self) -> dict[tuple[str, str], str]:
+        """See `Journal.traits`."""
+        return {(domain, key): value for domain, key, value in await self._rows("traits", {})}
+
+    async def remember_trait(self, domain: str, key: str, value: str) -> None:
+        """See `Journal.remember_trait`."""
+        await self._write("remember_trait", {"domain": domain, "key": key, "value": value})
+
+    async def first_nights(
+        self, reports: Sequence[tuple[str, str]], night: date
+    ) -> dict[tuple[str, str], date]:
+        """See `Journal.first_nights`."""
+
+        def work(connection: sqlite3.Connection) -> dict[tuple[str, str], date]:
+            stored = {
+                (domain, name): date.fromisoformat(first)
+                for domain, name, first in connection.execute(QUERIES["first_nights"])
+            }
+            first_nights = {report: min(stored.get(report, night), night) for report in reports}
+            news = [
+                (*report, first.isoformat())
+                for report, first in first_nights.items()
+                if stored.get(report) != first
+            ]
+            connection.executemany(QUERIES["remember_first_night"], news)
+            return first_nights
+
+        return await self._writer.do(work, Need.POWER)
+
+    # ── nights ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start_night(self, night: date, at: datetime) -> None:
+        """See `Journal.start_night`."""
+        await self._write("start_night", {"night": night.isoformat(), "at": moment(at)})
+
+    async def finish_night(self, night: date, at: datetime, outcome: str) -> None:
+        """See `Journal.finish_night`."""
+        await self._write("finish_night", {"night": night.isoformat(), "at": moment(at), "outcome": outcome})
+
+    async def unclosed_nights(self) -> list[date]:
+        """See `Journal.unclosed_nights`."""
+        return [date.fromisoformat(night) for (night,) in await self._rows("unclosed_nights", {})]
+
+    async def last_night(self) -> date | None:
+        """See `Journal.last_night`."""
+        return await self._writer.do(reads.last_night, Need.NOTHING)
+
+    # ── by name ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _rows(self, query: str, values: Mapping[str, Any]) -> list[Any]:
+        return await self._writer.do(
+            lambda connection: connection.execute(QUERIES[query], values).fetchall(), Need.NOTHING
+        )
+
+    async def _write(self, query: str, values: Mapping[str, Any]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(QUERIES[query], values)
+
+        await self._writer.do(work, Need.POWER)
+
+    def _refuse(self, connection: sqlite3.Connection, job: Job) -> None:
+        """Say why this job could not be written, if it could not."""
+        row = connection.execute(QUERIES["epoch_of_job"], {"id": job.id}).fetchone()
+        if row is None:
+            raise StorageError(
+                f"the journal {self._path} has no job {job.id} ({job.label}), although this run read it there. "
+                "To do: see whether the file was replaced meanwhile, then run again."
+            )
+        if row[0] > self.epoch:
+            raise stale(self._path, self.epoch, row[0])
+
+
+def _since(boot_id: str, boot_seconds: float, wall: datetime) -> dict[str, Any]:
+    """When a spend still counts, by both clocks."""
+    return {
+        "boot_id": boot_id,
+        "since_boot_seconds": boot_seconds - RECENT_SECONDS,
+        "since_wall": moment(wall - timedelta(seconds=RECENT_SECONDS)),
+    }
+
+
+def _take(path: Path, *, inline: bool, mounts: Path) -> SqliteJournal:
+    if path == MEMORY:
+        return _open(path, lock=None, inline=inline)
+    path = path.resolve()  # Two names of one file must lead to one lock.
+    refuse_network(path, mounts)
+    make_place(path)
+    lock = Lock.take(path)
+    try:
+        return _open(path, lock=lock, inline=inline)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open(path: Path, *, lock: Lock | None, inline: bool) -> SqliteJournal:
+    connection = open_for_writing(path)
+    try:
+        with telling(path):
+            ((epoch,),) = connection.execute(QUERIES["take"]).fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return SqliteJournal(connection, path, epoch=epoch, lock=lock, inline=inline)
