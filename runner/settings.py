@@ -229,7 +229,7 @@ Text = Annotated[str, _read_by(_parse_text)]
 
 
 class Settings(BaseSettings):
-    """Every setting, valid; durations in seconds."""
+    """Every setting, valid; durations in seconds. `NoDecode` keeps a variable from being read as JSON."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -257,7 +257,7 @@ class Settings(BaseSettings):
     report_timeout: Seconds = 3600.0
     retrigger_after: Seconds = 3600.0
     max_triggers: Annotated[int, _read_by(partial(_parse_count, most=100))] = 3
-    until: Annotated[Until, _read_by(parse_until)] = Until(seconds=8 * 3600.0)
+    until: Annotated[Until, NoDecode, _read_by(parse_until)] = Until(seconds=8 * 3600.0)
     log_format: Annotated[
         Literal["console", "json"], _read_by(partial(_parse_choice, choices=("console", "json")))
     ] = Field(default_factory=_default_log_format)

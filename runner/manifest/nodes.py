@@ -113,9 +113,9 @@ def compose(content: bytes) -> Node:
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise UnusableFileError(f"not YAML: {error.problem}", *place) from None
     except ReaderError as error:
-        raise UnusableFileError(f"not YAML: {error.reason}") from None
+        raise UnusableFileError(f"not YAML: {error.reason}", 1, 1) from None
     except (YAMLError, UnicodeError, ValueError):
-        raise UnusableFileError("not YAML") from None
+        raise UnusableFileError("not YAML", 1, 1) from None
 
 
 class _Composer:
@@ -128,7 +128,7 @@ class _Composer:
     def document(self) -> Node:
         self._next_event()  # the stream's start
         if type(self._next_event()) is StreamEndEvent:
-            raise UnusableFileError("is empty")
+            raise UnusableFileError("is empty", 1, 1)
         root = self._node(self._next_event(), 1)
         self._next_event()  # the document's end
         event = self._next_event()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 
@@ -113,9 +114,9 @@ def _json_scalar(node: Scalar) -> Json:
         return int(text)
     if _FLOAT.fullmatch(text):
         value = float(text)
-        if value not in {float("inf"), float("-inf")}:
+        if math.isfinite(value):
             return value
-    if _DOUBTFUL.fullmatch(text):
+    if _FLOAT.fullmatch(text) or _DOUBTFUL.fullmatch(text):
         refuse(
             node,
             "JSON has no such value: write true, false, null or a number as JSON does, or put it in quotes",
