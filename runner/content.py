@@ -19,6 +19,11 @@ Buffer = bytes | mmap.mmap
 _BOM = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 1 << 20
 _ID = re.compile(r"[1-9][0-9]{0,17}")  # what a 64-bit column of the journal holds
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""Any escape; the group holds half a surrogate pair without its other half."""
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -71,7 +76,8 @@ _TEXT_OR_NULL: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | Non
 def read_export_content(buffer: Buffer) -> ExportContent:
     """Read the answer that holds an export.
 
-    A byte order mark is passed over, keys match in any case, ids may be numbers or strings of digits.
+    A byte order mark is passed over, keys match in any case, ids may be numbers or strings of digits. A letter that the
+    server cut in half (half a surrogate pair) reads as U+FFFD: a broken name must not cost the whole export.
 
     Args:
         buffer: the whole answer.
@@ -87,7 +93,7 @@ def read_export_content(buffer: Buffer) -> ExportContent:
         raise NotContentError("it is empty")
     if start.startswith(b"<"):
         raise NotContentError("it is a web page, not JSON")
-    data = _object(_object(body, "the answer").get("data"), "`data`")
+    data = _object(_answer(body).get("data"), "`data`")
     id_ = _number(data.get("id"), "id")
     if id_ is None:
         raise NotContentError("it has no `id`")
@@ -111,7 +117,17 @@ def _require_utf8(whole: memoryview) -> None:
         raise NotContentError("it is not UTF-8 text") from None
 
 
-def _object(raw: memoryview | msgspec.Raw | None, what: str) -> Mapping[str, msgspec.Raw]:
+def _answer(body: memoryview) -> Mapping[str, msgspec.Raw]:
+    try:
+        return _object(body, "the answer")
+    except NotContentError:
+        repaired = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
+        if repaired == body:
+            raise
+        return _object(repaired, "the answer")
+
+
+def _object(raw: memoryview | bytes | msgspec.Raw | None, what: str) -> Mapping[str, msgspec.Raw]:
     if raw is None:
         raise NotContentError(f"it has no {what}")
     try:

@@ -152,7 +152,7 @@ def _object(raw: msgspec.Raw | None, what: str) -> Mapping[str, msgspec.Raw] | N
         return None
     try:
         items = _OBJECT.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):
         raise NotDerivableError(f"{what} is not an object") from None
     found = {key.lower(): value for key, value in items.items()}
     if len(found) != len(items):
@@ -166,10 +166,7 @@ def _scalar(raw: msgspec.Raw | None, *path: str) -> _Cell:
     literal = bytes(raw)
     match literal[:1]:
         case b'"':
-            try:
-                text = _STRING.decode(literal)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise NotDerivableError(f"{'.'.join(path)} is not well-formed text") from None
+            text = _STRING.decode(literal)
             # Some servers write decimals as strings; an amount is a number however it was wrapped.
             return text, not (path == ("amount",) and _NUMBER.fullmatch(text))
         case b"{" | b"[":
@@ -186,7 +183,7 @@ def _json(raw: msgspec.Raw | None) -> _Cell:
         return _EMPTY
     try:
         text = msgspec.json.encode(_TREE.decode(raw)).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        raise NotDerivableError("axisSections is not well-formed") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise NotDerivableError("axisSections cannot be read") from None
     # A bare string would begin with a quote, a list or object with its bracket: nothing here starts a formula.
     return text, False
