@@ -176,6 +176,21 @@ def test_an_inline_template_and_a_file_of_the_same_content_are_one_template(writ
     assert inline.sha256 == from_file.sha256
 
 
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        ("[1]", "holds no JSON object"),
+        ("{}", "holds no JSON object"),
+        ('{"a": NaN}', "is not JSON"),
+        ("[" * 99_999, "JSON"),
+    ],
+    ids=["list", "empty", "nan", "deep"],
+)
+def test_a_template_file_holds_one_json_object(write: Write, content: str, told: str) -> None:
+    entry = tenant("reports: [{name: a, template_file: t.json}]")
+    assert told in only_problem(write(HEAD + GOOD.rstrip() + entry, t_dot_json=content))
+
+
 def test_included_files_hold_one_client_each_and_name_their_own_places(write: Write) -> None:
     path = write(
         "version: 1\ninclude: [clients.d/*.yaml, '*.yaml']\n",
@@ -232,6 +247,8 @@ REPORT = "{name: a, template_id: 3"
         ("reports: [{name: a, template: {a: 1e999}}]", "JSON has no such value"),
         ("reports: [{name: a, template_file: none.json}]", "template_file: the file cannot be read"),
         ("reports: [{name: a, template_file: tenants.yaml}]", "template_file: the file is not JSON"),
+        ("reports: [{name: a, template: {[a]: 1}}]", "a key of JSON is a text"),
+        ("reports: [{name: a, template: {a: [&x 1]}}]", "YAML anchors (&name) are not allowed"),
         ("reports: [{name: con, template_id: 1}]", "reports[0].name: Windows reserves this name"),
         ("reports: [{name: A, template_id: 1}]", "reports[0].name: a name has 1 to 63 lower-case"),
         ("reports: [{name: 2026, template_id: 1}]", 'write it in quotes ("2026")'),
