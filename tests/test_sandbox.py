@@ -342,9 +342,11 @@ async def test_users_have_numbers_with_zeros_and_leavers_only_when_asked_for() -
 
 
 async def test_a_post_that_is_not_json_is_an_unsupported_media_type() -> None:
-    async with sandbox() as client:
-        async with client.session.post(f"{LIST}/run", data=b"{}", headers=client.headers) as response:
-            assert response.status == 415
+    async with (
+        sandbox() as client,
+        client.session.post(f"{LIST}/run", data=b"{}", headers=client.headers) as response,
+    ):
+        assert response.status == 415
 
 
 async def test_the_state_can_be_read_over_http() -> None:

@@ -90,8 +90,8 @@ def test_a_generation_goes_on_when_its_client_has_left() -> None:
         await client.clock.wait(1784.0)
         assert await client.new_since(baseline) == []
         await client.clock.wait(2.0)
-        (export_id,) = await client.new_since(baseline)
         (trigger,) = client.world.triggers
+        (export_id,) = await client.new_since(baseline)
         assert (trigger.export_id, trigger.executed, trigger.status) == (export_id, True, "aborted")
 
     night(acme(configurations=(LATE,)), main)

@@ -1,6 +1,6 @@
-"""What the sandbox remembers for whoever judges a run afterwards: frozen records, nothing else."""
+"""What the sandbox remembers for whoever judges a run afterwards: frozen records in plain lists."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 Outcome = int | str
@@ -77,3 +77,12 @@ class EvictionRecord:
     by: str
     unfinished: bool
     downloaded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The lists into which all tenants write, in the order in which things began."""
+
+    log: list[RequestRecord] = field(default_factory=list)
+    triggers: list[TriggerRecord] = field(default_factory=list)
+    evictions: list[EvictionRecord] = field(default_factory=list)

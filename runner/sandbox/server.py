@@ -13,7 +13,8 @@ import anyio
 from aiohttp import web
 
 from runner.sandbox.answers import Answer
-from runner.sandbox.world import WireRequest, World
+from runner.sandbox.requests import WireRequest
+from runner.sandbox.world import World
 
 STATE_PATH = "/__sandbox__/state"
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
@@ -87,7 +88,10 @@ async def _play(request: web.Request, world: World) -> web.StreamResponse:
     if answer.cut is not None:
         return _send_cut(request, answer, headers)
     if answer.trickle is not None:
-        return await _send_slowly(request, answer, headers, world)
+        sent = await _send_slowly(request, answer, headers, world)
+        if _is_gone(request):
+            world.finish(place, "aborted")
+        return sent
     return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 

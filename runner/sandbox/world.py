@@ -1,65 +1,29 @@
-"""The whole fake Lucca without its sockets: tenants, their budgets, their troubles, and what was asked of them.
+"""The whole fake Lucca without its sockets: its tenants, and the log of what was asked of them.
 
-Owns the order in which a request meets its fate: outage, fault, budget, key, and only then the API. Time comes
-from the clock that it is given and chance from the scenario's seed, one stream per tenant, so that no tenant
-disturbs another and the same requests at the same times get the same answers. Knows no HTTP library.
+Owns what a judge of a run may ask, and finds the tenant of a request. Knows no HTTP library, and nothing of the client.
 """
 
-import contextlib
-import json
-import math
-import random
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 from runner.clock import Clock
-from runner.sandbox.answers import RESET, Answer, bent, error, fault_answer, gateway_page, json_answer
-from runner.sandbox.exports import Exports, Generation
-from runner.sandbox.faults import (
-    REPLACING,
-    Delay,
-    Fault,
-    Hang,
-    Html,
-    RawBody,
-    Redirect,
-    Replacing,
-    Reset,
-    Status,
+from runner.sandbox.answers import Answer, gateway_page
+from runner.sandbox.faults import Fault
+from runner.sandbox.records import (
+    Book,
+    EvictionRecord,
+    ExportRecord,
+    Outcome,
+    RequestRecord,
+    TriggerRecord,
 )
-from runner.sandbox.ledger import People
-from runner.sandbox.query import BadQueryError, fields_of, parse_query, project, select
-from runner.sandbox.records import EvictionRecord, ExportRecord, Outcome, RequestRecord, TriggerRecord
-from runner.sandbox.reports import Reports
-from runner.sandbox.scenario import Scenario, TenantScenario
-
-_WINDOW_SECONDS = 60.0
-# A client that waits the window out to the microsecond is in time, whatever floats make of it.
-_WINDOW_SLACK_SECONDS = 0.001
-_EXPORTS = "/api/v3/timmiexports"
-_DOUBLED_EXPORTS = "/api/v3/api/v3/timmiexports"
-_USERS = "/api/v3/users"
-_REPORTS = "/timmi-timesheet/api/reports"
-_TEMPLATES = "/timmi-timesheet/api/report-templates"
-_KEY_SCHEME = "lucca application="
-
-
-@dataclass(frozen=True, slots=True)
-class WireRequest:
-    """One request as the server read it. `is_gone` tells whether its client has left meanwhile."""
-
-    host: str
-    method: str
-    path: str
-    query: str = ""
-    authorization: str = ""
-    content_type: str = ""
-    body: bytes = b""
-    is_gone: Callable[[], bool] = lambda: False
+from runner.sandbox.requests import WireRequest
+from runner.sandbox.scenario import Scenario
+from runner.sandbox.tenant import WINDOW_SECONDS, WINDOW_SLACK_SECONDS, Tenant
 
 
 class World:
@@ -69,24 +33,38 @@ class World:
         self.scenario = scenario
         self.clock = clock
         self.on_request: Callable[[RequestRecord], Fault | None] | None = None
-        self.log: list[RequestRecord] = []
-        self.triggers: list[TriggerRecord] = []
-        self.evictions: list[EvictionRecord] = []
-        start = clock.now()
-        self.started_at = start.wall
-        self.started_seconds = start.boot_seconds
-        self._tenants = {tenant.domain: Tenant(self, tenant) for tenant in scenario.tenants}
+        self._book = book = Book()
+        self._tenants = {
+            tenant.domain: Tenant(scenario, tenant, clock, book, self._bend) for tenant in scenario.tenants
+        }
 
     # --- for whoever judges a run --------------------------------------------------------------------------------
 
+    @property
+    def log(self) -> list[RequestRecord]:
+        """All requests, in the order in which they came."""
+        return self._book.log
+
+    @property
+    def triggers(self) -> list[TriggerRecord]:
+        """All POSTs that asked for an export, in the order in which they came."""
+        self._settle()
+        return self._book.triggers
+
+    @property
+    def evictions(self) -> list[EvictionRecord]:
+        """All reports that another one deleted."""
+        self._settle()
+        return self._book.evictions
+
     def exports(self, domain: str) -> list[ExportRecord]:
         """All exports of a tenant that exist by now, by id."""
-        tenant = self._tenants[domain]
-        tenant.exports.settle(self.clock.now().boot_seconds)
-        return tenant.exports.records
+        self._settle()
+        return self._tenants[domain].exports.records
 
     def entry_ids(self, domain: str, export_id: int) -> list[int]:
         """The ids of the entries in one export."""
+        self._settle()
         return self._tenants[domain].exports.entry_ids(export_id)
 
     def requests(self, domain: str, kind: str = "") -> list[RequestRecord]:
@@ -101,7 +79,7 @@ class World:
         window: deque[float] = deque()
         for arrived in self._tenants[domain].arrivals:
             window.append(arrived)
-            while window[0] <= arrived - _WINDOW_SECONDS + _WINDOW_SLACK_SECONDS:
+            while window[0] <= arrived - WINDOW_SECONDS + WINDOW_SLACK_SECONDS:
                 window.popleft()
             most = max(most, len(window))
         return most
@@ -131,7 +109,8 @@ class World:
     def finish(self, place: int | None, status: Outcome) -> None:
         """Note how the request at this place of the log ended."""
         if place is not None:
-            self.log[place] = replace(self.log[place], status=status)
+            log = self._book.log
+            log[place] = replace(log[place], status=status)
 
     def date_header(self, host: str) -> str:
         """What the server's clock reads, for the `Date` header."""
@@ -139,339 +118,14 @@ class World:
         skew = tenant.scenario.clock_skew_seconds if tenant is not None else 0.0
         return format_datetime(self.clock.now().wall + timedelta(seconds=skew), usegmt=True)
 
+    def _settle(self) -> None:
+        # What is due happens when somebody looks: there are no tasks behind the scenes.
+        now = self.clock.now().boot_seconds
+        for tenant in self._tenants.values():
+            tenant.settle(now)
 
-class Tenant:
-    """One tenant at work."""
-
-    def __init__(self, world: World, scenario: TenantScenario) -> None:
-        self.scenario = scenario
-        self.arrivals: list[float] = []
-        self._world = world
-        self._window: deque[float] = deque()
-        self._counts: dict[str, int] = {}
-        self._rule_counts = [0] * len(scenario.faults)
-        chance = random.Random(f"{world.scenario.seed}/{scenario.domain}")
-        self._people = People(chance, scenario.employees)
-        self.exports = Exports(
-            world.scenario, scenario, self._people, chance, self._wall_at, self._note_production
-        )
-        self.reports = Reports(scenario, self._people, chance, self._wall_at, world.evictions.append)
-        self.exports.open(world.started_seconds)
-        self.reports.open(world.started_seconds)
-
-    def _wall_at(self, boot_seconds: float) -> datetime:
-        past = boot_seconds - self._world.started_seconds + self.scenario.clock_skew_seconds
-        return self._world.started_at + timedelta(seconds=past)
-
-    async def handle(self, request: WireRequest) -> tuple[Answer, int]:
-        """Record a request, let it meet its fate, and answer."""
-        world = self._world
-        place = len(world.log)
-        record = self._record(request)
-        world.log.append(record)
-        refusal = self._over_budget(record, request.path)
-        if self.scenario.latency_seconds:
-            await world.clock.wait(self.scenario.latency_seconds)
-        fault = self._fault(record)
-        if isinstance(fault, REPLACING) and not fault.executes:
-            trigger = self._note_trigger(record, request) if record.kind == "trigger" else None
-            self._judge(trigger, fault)
-            return await self._carry_out(fault, request.path), place
-        if isinstance(fault, Delay):
-            await world.clock.wait(fault.seconds)
-        replacing = fault if isinstance(fault, REPLACING) else None
-        answer = await self._answer(request, record, replacing, refusal)
-        if fault is not None and replacing is None and not answer.reset:
-            answer = bent(answer, fault)  # type: ignore[arg-type]  # what does not replace bends
-        return answer, place
-
-    def _record(self, request: WireRequest) -> RequestRecord:
-        now = self._world.clock.now()
-        kind = kind_of(request.method, request.path, request.query)
-        nth_of_kind = self._counts.get(kind, 0) + 1
-        self._counts[kind] = nth_of_kind
-        self.arrivals.append(now.boot_seconds)
-        self._window.append(now.boot_seconds)
-        return RequestRecord(
-            at_seconds=now.boot_seconds,
-            wall=now.wall,
-            domain=self.scenario.domain,
-            method=request.method,
-            path=request.path,
-            query=request.query,
-            kind=kind,
-            key_ok=self._refused_with(request, len(self.arrivals)) is None,
-            nth=len(self.arrivals),
-            nth_of_kind=nth_of_kind,
-        )
-
-    # --- troubles ------------------------------------------------------------------------------------------------
-
-    def _fault(self, record: RequestRecord) -> Fault | None:
-        since_start = record.at_seconds - self._world.started_seconds
-        for outage in self.scenario.outages:
-            if outage.from_seconds <= since_start < outage.to_seconds:
-                return Status(503) if outage.form == "503" else Reset()
-        if self._world.on_request is not None:
-            fault = self._world.on_request(record)
-            if fault is not None:
-                return fault
-        chosen: Fault | None = None
-        for place, rule in enumerate(self.scenario.faults):
-            if rule.kind in {"", record.kind}:
-                self._rule_counts[place] += 1
-                if chosen is None and rule.first <= self._rule_counts[place] <= rule.last:
-                    chosen = rule.fault
-        return chosen
-
-    async def _carry_out(self, fault: Replacing, path: str) -> Answer:
-        if isinstance(fault, Hang):
-            await self._world.clock.wait(fault.seconds)
-        return fault_answer(fault, path)
-
-    def _over_budget(self, record: RequestRecord, path: str) -> Answer | None:
-        window = self._window
-        edge = record.at_seconds - _WINDOW_SECONDS + _WINDOW_SLACK_SECONDS
-        while window and window[0] <= edge:
-            window.popleft()
-        budget = max(0, self.scenario.requests_per_minute - self.scenario.other_requests_per_minute)
-        if len(window) <= budget:
-            return None
-        oldest_to_leave = window[min(len(window) - budget, len(window) - 1)]
-        seconds = math.ceil(max(1.0, oldest_to_leave + _WINDOW_SECONDS - record.at_seconds))
-        form = self.scenario.retry_after
-        if form == "none":
-            return error(path, 429, "Too many requests")
-        value = {
-            "seconds": str(seconds),
-            "date": format_datetime(
-                self._wall_at(record.at_seconds) + timedelta(seconds=seconds), usegmt=True
-            ),
-            "zero": "0",
-        }[form]
-        return error(path, 429, "Too many requests", Retry_After=value)
-
-    def _refused_with(self, request: WireRequest, nth: int) -> int | None:
-        """The status that refuses this request's key, or None."""
-        key = _key_of(request.authorization)
-        refused_from = self.scenario.key_refused_from
-        if refused_from is not None and nth >= refused_from:
-            return 401
-        if key == self.scenario.key:
-            return None
-        if key in self.scenario.read_only_keys:
-            return None if request.method == "GET" else 403
-        return 401
-
-    # --- the API -------------------------------------------------------------------------------------------------
-
-    async def _answer(
-        self, request: WireRequest, record: RequestRecord, fault: Replacing | None, refusal: Answer | None
-    ) -> Answer:
-        path = request.path
-        trigger = self._note_trigger(record, request) if record.kind == "trigger" else None
-        if refusal is None and not record.key_ok:
-            refusal = error(path, self._refused_with(request, record.nth) or 401)
-        if refusal is None and request.method == "POST" and not _says_json(request.content_type):
-            refusal = error(path, 415, "Send application/json")
-        if refusal is not None:
-            self._close_trigger(trigger, refusal.status, executed=False)
-            return refusal
-        now = self._world.clock.now().boot_seconds
-        self.exports.settle(now)
-        self.reports.settle(now)
-        if trigger is not None:
-            return await self._run_export(request, trigger, fault)
-        answer = self._route(request, record.kind, now)
-        return answer if fault is None else await self._carry_out(fault, path)
-
-    def _route(self, request: WireRequest, kind: str, now: float) -> Answer:
-        path = request.path
-        if kind in {"list", "poll"}:
-            return self.exports.listing(path, request.query)
-        if kind in {"item", "content"}:
-            doubled = path.lower().startswith(_DOUBLED_EXPORTS)
-            if self.scenario.content_path not in {"both", "doubled" if doubled else "plain"}:
-                return error(path, 404, "No such resource")
-            return self.exports.item(path, path.rpartition("/")[2], request.query)
-        if kind == "users":
-            return self._users(path, request.query)
-        if kind == "template.create":
-            return self.reports.create_template(path, request.body)
-        if kind == "report.create":
-            return self.reports.create(path, request.body, now)
-        if kind == "report.poll":
-            return self.reports.poll(path, path.rpartition("/")[2], now)
-        if kind == "report.download":
-            report_path, _, form = path.rpartition("/")
-            return self.reports.download(path, report_path.rpartition("/")[2], form.lower(), now)
-        return error(path, 404, "No such resource")
-
-    def _users(self, path: str, query_text: str) -> Answer:
-        query = parse_query(query_text)
-        leavers_too = query.get("formeremployees", "").lower() == "true"
-        rows = [
-            {
-                "id": employee.id,
-                "name": f"{employee.first_name} {employee.last_name}",
-                "url": f"https://{self.scenario.domain}/api/v3/users/{employee.id}",
-                "firstName": employee.first_name,
-                "lastName": employee.last_name,
-                "employeeNumber": employee.number,
-                "legalEntityId": employee.legal_entity_id,
-            }
-            for employee in self._people
-            if leavers_too or not employee.former
-        ]
-        try:
-            wanted = fields_of(query)
-            chosen = select(rows, query, ignored=("formeremployees",))
-        except BadQueryError as fault:
-            return error(path, 400, str(fault))
-        return json_answer({"data": {"items": [project(row, wanted) for row in chosen]}})
-
-    # --- triggers ------------------------------------------------------------------------------------------------
-
-    async def _run_export(self, request: WireRequest, trigger: int, fault: Replacing | None) -> Answer:
-        clock = self._world.clock
-        wanted = self.exports.check(request.path, request.body)
-        if isinstance(wanted, Answer):
-            if fault is not None:
-                self._judge(trigger, fault)
-                return await self._carry_out(fault, request.path)
-            self._close_trigger(trigger, wanted.status, executed=False)
-            return wanted
-        started = clock.now().boot_seconds
-        generation = self.exports.begin(wanted[0], wanted[1], started, request.is_gone)
-        generation.trigger_index = trigger
-        if generation.refused is not None and fault is None:
-            self._close_trigger(trigger, 400, executed=False)
-            return error(request.path, 400, generation.refused)
-        if fault is not None:
-            self._judge(trigger, fault)
-            return await self._carry_out(fault, request.path)
-        return await self._listen(request, trigger, generation)
-
-    async def _listen(self, request: WireRequest, trigger: int, generation: Generation) -> Answer:
-        """Keep the client waiting as its plan says, and answer."""
-        clock, plan = self._world.clock, generation.plan
-        limit = self.scenario.post_timeout_seconds
-        if plan.answer is not None:
-            await clock.wait(plan.answer_seconds)
-            self._judge(trigger, plan.answer)
-            return await self._carry_out(plan.answer, request.path)
-        ends = generation.ends_seconds
-        if limit is not None and (ends is None or ends - generation.started_seconds > limit):
-            await clock.wait(limit)
-            generation.abandoned = generation.abandoned or self.scenario.post_timeout_loses
-            self._close_trigger(trigger, self.scenario.post_timeout_status, executed=True)
-            return fault_answer(Status(self.scenario.post_timeout_status), request.path)
-        self._close_trigger(trigger, "pending", executed=True)
-        if ends is None:
-            answer = await self._carry_out(Hang(), request.path)
-            self._close_trigger(trigger, "reset", executed=True)
-            return answer
-        await clock.wait(ends - generation.started_seconds)
-        # Waiting may end a breath early by the clock: what was promised for now has happened.
-        self.exports.settle(max(ends, clock.now().boot_seconds))
-        if generation.export_id is None:
-            self._close_trigger(trigger, "aborted", executed=True)
-            return RESET
-        self._close_trigger(trigger, "aborted" if request.is_gone() else 200, executed=True)
-        return self.exports.created(request.path, generation.export_id, request.query)
-
-    def _note_trigger(self, record: RequestRecord, request: WireRequest) -> int:
-        wanted: Any = None
-        with contextlib.suppress(ValueError):
-            wanted = json.loads(request.body)
-        small: Mapping[str, Any] = {}
-        if isinstance(wanted, dict):
-            small = {str(name).lower(): value for name, value in wanted.items()}
-        configuration_id, ends_at = small.get("configurationid"), small.get("endsat")
-        self._world.triggers.append(
-            TriggerRecord(
-                record.at_seconds,
-                record.wall,
-                record.domain,
-                configuration_id if isinstance(configuration_id, int) else None,
-                ends_at if isinstance(ends_at, str) else None,
-            )
-        )
-        return len(self._world.triggers) - 1
-
-    def _judge(self, trigger: int | None, fault: Replacing) -> None:
-        """Note what a client must make of this fault: after most of them it cannot know whether its POST counted."""
-        if trigger is None:
-            return
-        status: Outcome = "reset"
-        unknown = True
-        if isinstance(fault, (Status, Html, Redirect, RawBody)):
-            status = fault.status
-            body = getattr(fault, "body", None)
-            unreadable = body is not None and not _is_json(body)
-            # Not executed for certain: 429, and a refusal that says why.
-            definite = {401, 403, 404, 405, 415, 429} | (set() if unreadable else {400})
-            unknown = status not in definite or fault.executes
-        self._close_trigger(trigger, status, executed=unknown)
-
-    def _close_trigger(self, trigger: int | None, status: Outcome, *, executed: bool) -> None:
-        if trigger is not None:
-            triggers = self._world.triggers
-            triggers[trigger] = replace(triggers[trigger], status=status, executed=executed)
-
-    def _note_production(self, generation: Generation) -> None:
-        if generation.trigger_index is not None:
-            triggers = self._world.triggers
-            place = generation.trigger_index
-            triggers[place] = replace(triggers[place], export_id=generation.export_id)
-
-
-def kind_of(method: str, path: str, query: str) -> str:
-    """The short name of what a request is about."""
-    small = path.lower()
-    if small.startswith((_EXPORTS, _DOUBLED_EXPORTS)):
-        return _export_kind(method, small, query)
-    if small == _USERS and method == "GET":
-        return "users"
-    if small == _TEMPLATES and method == "POST":
-        return "template.create"
-    if small == _REPORTS and method == "POST":
-        return "report.create"
-    if small.startswith(_REPORTS + "/") and method == "GET":
-        rest = small[len(_REPORTS) + 1 :]
-        if rest.endswith(("/download-csv", "/download-excel")) and rest.count("/") == 1:
-            return "report.download"
-        return "other" if "/" in rest else "report.poll"
-    return "other"
-
-
-def _export_kind(method: str, small: str, query: str) -> str:
-    rest = small.removeprefix(_DOUBLED_EXPORTS).removeprefix(_EXPORTS)
-    if small == _EXPORTS and method == "GET":
-        return "poll" if "greaterthan" in query.lower() else "list"
-    if small == _EXPORTS + "/run" and method == "POST":
-        return "trigger"
-    if method != "GET" or not rest.startswith("/") or "/" in rest[1:]:
-        return "other"
-    return "content" if "entries" in query.lower() else "item"
-
-
-def _key_of(authorization: str) -> str:
-    if authorization[: len(_KEY_SCHEME)].lower() != _KEY_SCHEME:
-        return ""
-    return authorization[len(_KEY_SCHEME) :].strip()
-
-
-def _says_json(content_type: str) -> bool:
-    return content_type.partition(";")[0].strip().lower() == "application/json"
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+    def _bend(self, record: RequestRecord) -> Fault | None:
+        return self.on_request(record) if self.on_request is not None else None
 
 
 def _plain(record: RequestRecord | TriggerRecord | ExportRecord | EvictionRecord) -> dict[str, Any]:
