@@ -1,0 +1,54 @@
+"""The exit code: what a scheduler learns of a run. Owns its precedence; knows no words for people."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from runner.errors import RunnerError
+from runner.jobs.model import Job
+from runner.summary.night import Problem, wants_a_person
+
+OK: Final = 0
+INTERNAL: Final = 1
+USAGE: Final = 2
+NEEDS_A_PERSON: Final = 3
+UNFINISHED: Final = 4
+LOCKED: Final = 5
+STORAGE: Final = 6
+SIGINT: Final = 130
+SIGTERM: Final = 143
+
+PRECEDENCE: Final = (SIGINT, SIGTERM, INTERNAL, USAGE, LOCKED, STORAGE, UNFINISHED, NEEDS_A_PERSON)
+"""Of several, the first."""
+
+_OF_REASON: Final = {
+    "SIGINT": SIGINT,
+    "SIGTERM": SIGTERM,
+    "internal": INTERNAL,
+    "locked": LOCKED,
+    "storage": STORAGE,
+    "deadline": OK,  # what it left unfinished is counted by itself
+}
+
+
+def exit_code(
+    *,
+    jobs: Sequence[Job] = (),
+    problems: Sequence[Problem] = (),
+    reason: str | None = None,
+    errors: Sequence[BaseException] = (),
+) -> int:
+    """The code to exit with.
+
+    Args:
+        jobs: the selected jobs, as they stand at the end.
+        problems: faults of the manifest, those of the selected tenants.
+        reason: why the run stopped early, as in `Night.reason`.
+        errors: what stopped the command, if anything did.
+    """
+    found = {_OF_REASON.get(reason, OK) if reason else OK}
+    found |= {error.exit_code if isinstance(error, RunnerError) else INTERNAL for error in errors}
+    if any(not job.finished for job in jobs):
+        found.add(UNFINISHED)
+    if problems or any(wants_a_person(job) for job in jobs):
+        found.add(NEEDS_A_PERSON)
+    return next((code for code in PRECEDENCE if code in found), OK)
