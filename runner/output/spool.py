@@ -4,8 +4,10 @@ Owns the temporary files of one answer until they are handed over. Must not know
 content is or how a derived file is made: both arrive as functions. A small answer costs one hop to a thread.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -139,7 +141,7 @@ class Spool:
         """Forget the download and remove what was written of it."""
         await self._offload(self._drop)
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
         data, self._buffer = self._buffer, bytearray()
         self._digest.update(data)
         if self._fd is None:
@@ -147,6 +149,7 @@ class Spool:
                 self._temp, self._fd = self._create(self._place, folder)
         with telling(self._place.path, "writing it"):
             self._tree.write_all(self._fd, data)
+        return self._fd
 
     def _create(self, place: Place, folder: int) -> tuple[str, int]:
         name, fd = self._tree.create_beside(place, folder)
@@ -155,29 +158,50 @@ class Spool:
 
     def _finish(self, inspect: Callable[[Buffer], T], derivations: Sequence[Derivation[T]]) -> Spooled[T]:
         try:
-            small = bytes(self._buffer) if self._fd is None else None
-            self._flush()
-            assert self._fd is not None  # noqa: S101 - the flush opened it
-            result = inspect(self._whole(self._fd) if small is None else small)
-            with telling(self._place.path, "flushing it to disk"):
-                self._disk.flush(self._fd)
-            self._close()
-            answer = self._part(self._place, self._temp, self._size_bytes, self._digest.hexdigest())
-            derived: dict[str, Part] = {}
-            underived: dict[str, str] = {}
-            for derivation in derivations:
-                try:
-                    derived[derivation.format] = self._derive(derivation, result)
-                except Exception as error:  # noqa: BLE001 - no fault in a derived file may cost the answer
-                    underived[derivation.format] = _reason(error)
+            with self._whole() as content:
+                result = inspect(content)
+                self._close_flushed()
+                derived, underived = self._derive_all(derivations, result)
         except BaseException:
             self._drop()
             raise
+        answer = self._part(self._place, self._temp, self._size_bytes, self._digest.hexdigest())
         return Spooled(answer, derived, underived, result)
 
-    def _whole(self, fd: int) -> Buffer:
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[Buffer]:
+        """Write the rest and show the whole answer, for the time of the block or as long as the result looks at it."""
+        small = bytes(self._buffer) if self._fd is None else None
+        fd = self._flush()
+        if small is not None:
+            yield small
+            return
         with telling(self._place.path, "reading it again"):
-            return self._disk.map(fd)
+            content = self._disk.map(fd)
+        try:
+            yield content
+        finally:
+            if isinstance(content, mmap.mmap):
+                with contextlib.suppress(BufferError):
+                    content.close()
+
+    def _close_flushed(self) -> None:
+        if self._fd is not None:
+            with telling(self._place.path, "flushing it to disk"):
+                self._disk.flush(self._fd)
+        self._close()
+
+    def _derive_all(
+        self, derivations: Sequence[Derivation[T]], result: T
+    ) -> tuple[dict[str, Part], dict[str, str]]:
+        derived: dict[str, Part] = {}
+        underived: dict[str, str] = {}
+        for derivation in derivations:
+            try:
+                derived[derivation.format] = self._derive(derivation, result)
+            except Exception as error:  # noqa: BLE001 - no fault in a derived file may cost the answer
+                underived[derivation.format] = _reason(error)
+        return derived, underived
 
     def _derive(self, derivation: Derivation[T], result: T) -> Part:
         place = self._place.beside(derivation.filename)
