@@ -13,7 +13,7 @@ import pytest
 from runner.jobs.model import TAKEN_UP_AGAIN, ErrorCode, Flag, State
 from runner.summary.facts import ACTIONS
 from runner.summary.night import Night, Problem, TenantInfo
-from runner.summary.page import page
+from runner.summary.page import page, verdict_line
 from runner.summary.texts import LANGUAGES, Language, Phrasebook
 from tests.summary_samples import PARIS, export, good_night, large_night, night, report, troubled_night
 
@@ -167,6 +167,7 @@ def test_a_good_night_says_first_that_there_is_nothing_to_do() -> None:
 
 def test_the_verdict_counts_files_and_clients() -> None:
     shown = read(troubled_night())
+    assert verdict_line(troubled_night(), "fr") in shown.text
     sentence = (
         "8 exports et rapports sur 25 sont arrivés. 14 clients demandent une action. "
         "4 exports et rapports sont encore attendus. 2 erreurs de configuration sont à corriger par l'équipe technique."

@@ -129,8 +129,13 @@ def page(night: Night, language: Language) -> str:
     return html.encode("utf-8", "replace").decode()
 
 
+def verdict_line(night: Night, language: Language) -> str:
+    """The night in one line of text, for a terminal or a notice."""
+    return " ".join(verdict(night, Phrasebook(language, night.timezone)))
+
+
 def verdict(night: Night, words: Phrasebook) -> list[str]:
-    """The night in a few sentences; the first line of the page, and of a notice."""
+    """The night in a few sentences; the first thing on the page."""
     jobs = [job for job in night.jobs if job.state is not State.SKIPPED]
     arrived = sum(job.state is State.DOWNLOADED for job in jobs)
     act = len({job.spec.tenant for job in jobs if _needs_action(job)})
