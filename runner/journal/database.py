@@ -103,7 +103,7 @@ def open_for_writing(path: Path, steps: Sequence[str] = MIGRATIONS) -> sqlite3.C
         with telling(path):
             _check_ours(connection, path, len(steps))
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal" and path != MEMORY:
+            if mode != "wal" and path != MEMORY:  # pragma: no cover - no such file system is at hand
                 raise StorageError(
                     f"the journal {path} lies on a file system without shared memory (SQLite keeps to {mode!r}). "
                     "To do: let RUNNER_STATE name a path on a local disk."
@@ -124,7 +124,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         StorageError: there is none, or it cannot be read by this version.
     """
     _check_library()
-    if not path.exists():
+    if not path.is_file():
         raise _none_yet(path)
     with telling(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)

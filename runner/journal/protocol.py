@@ -3,14 +3,14 @@
 Owns the protocol, its values and the refusal of a stale holder. Must not know SQL, files or threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
 from runner.clock import Instant
 from runner.errors import RunnerError
-from runner.jobs.model import Identity, Job, Spec, State
+from runner.jobs.model import ErrorCode, Identity, Job, Spec, State
 
 RECENT_SECONDS = 60.0
 """How long a request weighs on its domain's budget."""
@@ -75,6 +75,9 @@ class Journal(Protocol):
         These are the downloaded ones with several triggers, the last not before `since`, and those that failed
         because no export appeared.
         """
+
+    async def failed_with(self, codes: Collection[ErrorCode]) -> list[Job]:
+        """Failed jobs whose error has one of these codes."""
 
     async def of_night(self, night: date) -> list[Job]:
         """Jobs that were made in that night, or to which something happened in it."""

@@ -22,6 +22,10 @@ WHERE kind = 'export' AND state = 'downloaded' AND trigger_count > 1 AND last_tr
 UNION ALL
 SELECT id FROM jobs WHERE kind = 'export' AND state = 'failed' AND error_code = 'no_export'
 
+-- name: choose_failed_with
+-- `:codes` is JSON: a list of error codes.
+SELECT id FROM jobs WHERE state = 'failed' AND error_code IN (SELECT value FROM json_each(:codes))
+
 -- name: choose_night
 -- Those made in that night, and those to which something happened in it.
 SELECT job_id FROM events WHERE night = :night

@@ -31,6 +31,7 @@ class Choice:
 UNFINISHED = Choice.named("choose_unfinished")
 IDENTITIES = Choice.named("choose_identities")
 OWING_A_LOOK = Choice.named("choose_owing_a_look")
+FAILED_WITH = Choice.named("choose_failed_with")
 NIGHT = Choice.named("choose_night")
 NAMED = Choice.named("choose_named")
 NIGHT_NAMED = Choice.named("choose_night_named")

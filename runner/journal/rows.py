@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from runner.jobs.model import (
+    ErrorCode,
     ExportSpec,
     FileRecord,
     Identity,
@@ -93,6 +94,11 @@ def record_values(job: Job) -> dict[str, Any]:
 def identities_text(identities: Iterable[Identity]) -> str:
     """Identities as the JSON that a query takes."""
     return _encoder.encode([(i.kind, i.domain, i.subject) for i in identities]).decode()
+
+
+def codes_text(codes: Iterable[ErrorCode]) -> str:
+    """Error codes as the JSON that a query takes."""
+    return _encoder.encode([str(code) for code in codes]).decode()
 
 
 @contextmanager

@@ -4,15 +4,15 @@ Owns what each call of the protocol means in queries. Must not know what a state
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from runner.clock import Instant
 from runner.errors import StorageError
-from runner.jobs.model import Identity, Job, Spec
+from runner.jobs.model import ErrorCode, Identity, Job, Spec
 from runner.journal import reads, rows
 from runner.journal.database import MEMORY, open_for_writing, telling
 from runner.journal.place import MOUNTS, Lock, make_place, refuse_network
@@ -103,6 +103,10 @@ class SqliteJournal:
     async def owing_a_look(self, since: datetime) -> list[Job]:
         """See `Journal.owing_a_look`."""
         return await self._jobs(reads.OWING_A_LOOK, {"since": moment(since)})
+
+    async def failed_with(self, codes: Collection[ErrorCode]) -> list[Job]:
+        """See `Journal.failed_with`."""
+        return await self._jobs(reads.FAILED_WITH, {"codes": rows.codes_text(codes)})
 
     async def of_night(self, night: date) -> list[Job]:
         """See `Journal.of_night`."""
@@ -321,25 +325,18 @@ def _since(boot_id: str, boot_seconds: float, wall: datetime) -> dict[str, Any]:
 
 
 def _take(path: Path, *, inline: bool, mounts: Path) -> SqliteJournal:
-    if path == MEMORY:
-        return _open(path, lock=None, inline=inline)
-    path = path.resolve()  # Two names of one file must lead to one lock.
-    refuse_network(path, mounts)
-    make_place(path)
-    lock = Lock.take(path)
-    try:
-        return _open(path, lock=lock, inline=inline)
-    except BaseException:
-        lock.release()
-        raise
-
-
-def _open(path: Path, *, lock: Lock | None, inline: bool) -> SqliteJournal:
-    connection = open_for_writing(path)
-    try:
+    with ExitStack() as undo:
+        lock = None
+        if path != MEMORY:
+            path = path.resolve()  # Two names of one file must lead to one lock.
+            refuse_network(path, mounts)
+            make_place(path)
+            lock = Lock.take(path)
+            undo.callback(lock.release)
+        connection = open_for_writing(path)
+        undo.callback(connection.close)
         with telling(path):
             ((epoch,),) = connection.execute(QUERIES["take"]).fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return SqliteJournal(connection, path, epoch=epoch, lock=lock, inline=inline)
+        journal = SqliteJournal(connection, path, epoch=epoch, lock=lock, inline=inline)
+        undo.pop_all()
+        return journal

@@ -34,10 +34,9 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_created ON jobs (created_night);
 CREATE INDEX jobs_named ON jobs (tenant, name);
 CREATE INDEX jobs_unfinished ON jobs (id) WHERE state NOT IN ('downloaded', 'failed', 'skipped');
-CREATE INDEX jobs_triggered_again ON jobs (last_trigger_at)
-    WHERE kind = 'export' AND state = 'downloaded' AND trigger_count > 1;
-CREATE INDEX jobs_without_export ON jobs (id)
-    WHERE kind = 'export' AND state = 'failed' AND error_code = 'no_export';
+CREATE INDEX jobs_triggered_again ON jobs (kind, last_trigger_at)
+    WHERE state = 'downloaded' AND trigger_count > 1;
+CREATE INDEX jobs_failed ON jobs (error_code) WHERE state = 'failed';
 
 -- What happened to each job, in order. `state` is the state entered, NULL where the event changed none.
 CREATE TABLE events (

@@ -1,0 +1,466 @@
+"""The journal's file: where it may lie, what another version finds in it, and what is said when it cannot be used."""
+
+import re
+import resource
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from runner.errors import StorageError
+from runner.jobs.model import ExportSpec, FileRecord, Job, ReportSpec, State, TemplateId, Transition
+from runner.journal import FileRow, JournalReader, Meta, NightRow, SqliteJournal, hold
+from runner.journal.database import MEMORY, open_for_writing, told
+from runner.journal.place import network_file_system
+from runner.journal.queries import MIGRATIONS, QUERIES, choosing
+
+pytestmark = pytest.mark.anyio
+
+NIGHT = date(2026, 11, 24)
+AT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+SPEC = ExportSpec(
+    tenant="acme",
+    domain="acme.ilucca.net",
+    name="payroll",
+    due=NIGHT,
+    configuration_id=3,
+    ends_at=date(2026, 11, 23),
+)
+
+# A journal as version 1 left it. Never to be changed: files like it are out there.
+VERSION_1 = """
+PRAGMA application_id = 1920298610;
+CREATE TABLE holder (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
+INSERT INTO holder VALUES (1, 41);
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, domain TEXT NOT NULL, subject TEXT NOT NULL, tenant TEXT NOT NULL,
+    name TEXT NOT NULL, due TEXT NOT NULL, created_night TEXT NOT NULL, state TEXT NOT NULL, error_code TEXT,
+    trigger_count INTEGER NOT NULL, last_trigger_at TEXT, epoch INTEGER NOT NULL, spec TEXT NOT NULL,
+    snapshot TEXT NOT NULL, UNIQUE (kind, domain, subject)
+) STRICT;
+INSERT INTO jobs VALUES (
+    7, 'export', 'acme.ilucca.net', '3@2026-11-23', 'acme', 'payroll', '2026-11-24', '2026-11-24', 'downloading', NULL,
+    1, '2026-11-24T01:00:00.000000+00:00', 41,
+    '{"configuration_id":3,"domain":"acme.ilucca.net","due":"2026-11-24","empty_ok":false,"ends_at":"2026-11-23",'
+        || '"formats":["json"],"name":"payroll","tenant":"acme"}',
+    '{"baseline_id":289,"remote_ids":[290],"triggers":[{"boot_id":"b","boot_seconds":5.0,"server_date":null,'
+        || '"wall":"2026-11-24T01:00:00Z"}]}'
+), (
+    8, 'report', 'acme.ilucca.net', 'times@2026-11-24', 'acme', 'times', '2026-11-24', '2026-11-24', 'pending', NULL,
+    0, NULL, 41,
+    '{"domain":"acme.ilucca.net","due":"2026-11-24","ends_on":null,"formats":["csv"],"name":"times",'
+        || '"starts_on":null,"template":{"id":12},"tenant":"acme"}',
+    '{}'
+);
+CREATE TABLE events (
+    job_id INTEGER NOT NULL REFERENCES jobs (id), number INTEGER NOT NULL, at TEXT NOT NULL, night TEXT NOT NULL,
+    name TEXT NOT NULL, state TEXT, note TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (job_id, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO events VALUES (
+    7, 1, '2026-11-24T01:00:00.000000+00:00', '2026-11-24', 'Triggered', 'downloading', '', 41
+);
+CREATE TABLE spends (
+    id INTEGER PRIMARY KEY, domain TEXT NOT NULL, boot_id TEXT NOT NULL, boot_seconds REAL NOT NULL, wall TEXT NOT NULL
+) STRICT;
+CREATE TABLE templates (
+    domain TEXT NOT NULL, sha256 TEXT NOT NULL, template_id INTEGER NOT NULL, PRIMARY KEY (domain, sha256)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE traits (domain TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (domain, key))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE reports (domain TEXT NOT NULL, name TEXT NOT NULL, first_night TEXT NOT NULL, PRIMARY KEY (domain, name))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE nights (night TEXT PRIMARY KEY, started_at TEXT NOT NULL, finished_at TEXT, outcome TEXT)
+    STRICT, WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "output" / ".runner" / "journal.db"
+
+
+def wrote(path: Path, script: str) -> None:
+    """Have another program run this script on the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+
+async def held(path: Path) -> None:
+    """Take the journal and let it go."""
+    async with hold(path):
+        pass
+
+
+# ── the place ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_only_its_owner_may_read_the_journal(path: Path) -> None:
+    async with hold(path) as journal:
+        await journal.create([SPEC], NIGHT)
+        modes = {item.name: stat.S_IMODE(item.stat().st_mode) for item in path.parent.iterdir()}
+    assert modes == dict.fromkeys(
+        ("journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"), 0o600
+    )
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in list(path.parents)[:2]] == [0o700, 0o700]
+
+
+async def test_a_journal_that_was_let_go_is_one_file_beside_its_lock(path: Path) -> None:
+    async with hold(path) as journal:
+        await journal.create([SPEC], NIGHT)
+    assert sorted(item.name for item in path.parent.iterdir()) == ["journal.db", "journal.db.lock"]
+
+
+async def test_a_journal_in_memory_needs_no_place() -> None:
+    for _ in range(2):
+        async with hold(MEMORY, inline=True) as journal:
+            await journal.create([SPEC], NIGHT)
+            assert (journal.epoch, len(await journal.unfinished())) == (1, 1)
+
+
+async def test_a_place_where_a_file_stands_in_the_way_is_told(path: Path) -> None:
+    path.parents[1].parent.mkdir(exist_ok=True)
+    path.parents[1].write_text("not a folder")
+    with pytest.raises(StorageError, match=r"cannot be opened for writing: Not a directory .*To do:"):
+        await held(path)
+
+
+async def test_a_lock_that_is_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.with_name("journal.db.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="cannot be opened for writing"):
+        await held(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file of this process may grow: writing fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+async def test_a_disk_without_room_is_told_and_leaves_no_lock_behind(path: Path) -> None:
+    await held(path)
+    with no_room(), pytest.raises(StorageError, match="cannot be opened for writing: File too large"):
+        await held(path)
+    await held(path)
+
+
+async def test_a_disk_that_fills_up_is_told_and_what_was_stored_stays(path: Path) -> None:
+    async with hold(path) as journal:
+        (job,) = await journal.create([SPEC], NIGHT)
+        with no_room(), pytest.raises(StorageError, match=r"its disk failed to read or write .*To do:"):
+            await journal.record(job, replace(job, state=State.FAILED), "Failed", NIGHT, AT)
+        assert await journal.unfinished() == [job]
+        await journal.record(job, replace(job, baseline_id=1), "Listed", NIGHT, AT)
+    with JournalReader(path) as reader:
+        assert [job.baseline_id for job in reader.jobs()] == [1]
+
+
+async def test_a_journal_without_its_tables_is_told_and_leaves_no_lock_behind(path: Path) -> None:
+    await held(path)
+    wrote(path, "DROP TABLE holder")
+    for _ in range(2):
+        with pytest.raises(StorageError, match="no such table: holder"):
+            await held(path)
+
+
+MOUNTS = r"""
+22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+40 27 0:40 / /srv/payroll rw shared:1 master:2 - nfs4 files:/payroll rw
+41 40 254:1 / /srv/payroll/local rw - xfs /dev/vdb rw
+42 27 0:41 / /mnt/My\040Share rw - cifs //server/share rw
+43 27 0:42 / /mnt/c rw - 9p drvfs rw
+44 27 0:43 / /home/me/remote rw - fuse.sshfs me@host: rw
+45 27 254:2 / /twice rw - nfs host:/a rw
+46 45 254:3 / /twice rw - ext4 /dev/vdc rw
+""".strip()
+
+
+@pytest.mark.parametrize(
+    "place, kind",
+    [
+        ("/var/lib/journal.db", None),
+        ("/srv/payroll/journal.db", "nfs4"),
+        ("/srv/payroll-2/journal.db", None),
+        ("/srv/payroll/local/journal.db", None),
+        ("/mnt/My Share/journal.db", "cifs"),
+        ("/mnt/c/journal.db", None),
+        ("/home/me/remote/x/journal.db", "fuse.sshfs"),
+        ("/twice/journal.db", None),
+    ],
+)
+def test_a_network_share_is_known_by_its_mount(place: str, kind: str | None) -> None:
+    assert network_file_system(Path(place), MOUNTS) == kind
+
+
+async def test_a_journal_on_a_network_share_is_refused_before_anything_is_written(
+    path: Path, tmp_path: Path
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"{MOUNTS}\n99 27 0:99 / {tmp_path} rw - nfs4 host:/x rw\n")
+    with pytest.raises(StorageError, match=r"network share \(nfs4\).*local disk"):
+        async with hold(path, mounts=mounts):
+            pass
+    assert not path.parent.exists()
+
+
+async def test_a_system_that_tells_no_mounts_refuses_nothing(path: Path, tmp_path: Path) -> None:
+    async with hold(path, mounts=tmp_path / "none") as journal:
+        assert journal.epoch == 1
+
+
+# ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_journal_of_version_1_is_read_and_written_on(path: Path) -> None:
+    wrote(path, VERSION_1)
+    async with hold(path) as journal:
+        assert journal.epoch == 42
+        exported, reported = await journal.unfinished()
+        assert exported.spec == SPEC
+        assert exported.history == (Transition(State.DOWNLOADING, AT),)
+        assert (exported.baseline_id, exported.remote_ids, exported.triggers[0].wall) == (289, (290,), AT)
+        assert isinstance(reported.spec, ReportSpec)
+        assert reported.spec.template == TemplateId(12)
+        await journal.record(exported, replace(exported, state=State.DOWNLOADED), "Placed", NIGHT, AT)
+        assert await journal.unfinished() == [reported]
+
+
+def test_further_steps_lead_from_any_version_to_the_newest(tmp_path: Path) -> None:
+    steps = [*MIGRATIONS, "CREATE TABLE more (id INTEGER) STRICT;", "ALTER TABLE more ADD COLUMN word TEXT;"]
+    for number in range(len(steps) + 1):
+        path = tmp_path / f"{number}.db"
+        open_for_writing(path, steps[:number]).close()
+        with closing(open_for_writing(path, steps)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (len(steps),)
+            assert connection.execute("SELECT id, word FROM more").fetchall() == []
+
+
+def test_a_step_that_fails_leaves_the_version_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    steps = [*MIGRATIONS, "CREATE TABLE more (id INTEGER) STRICT; SELECT * FROM nowhere;"]
+    with pytest.raises(StorageError, match="no such table: nowhere"):
+        open_for_writing(path, steps)
+    with closing(open_for_writing(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchone() == (0,)
+
+
+async def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(path: Path) -> None:
+    await held(path)
+    wrote(path, "PRAGMA user_version = 99")
+    before = path.read_bytes()
+    for use in (lambda: open_for_writing(path), lambda: JournalReader(path)):
+        with pytest.raises(StorageError, match=r"newer version .*format 99.*install the newer version"):
+            use()
+    with pytest.raises(StorageError, match="newer version"):
+        await held(path)
+    assert path.read_bytes() == before
+
+
+def test_a_reader_leaves_an_older_journal_to_the_next_run(path: Path) -> None:
+    wrote(path, "PRAGMA application_id = 1920298610; CREATE TABLE holder (epoch INTEGER)")
+    wrote(path, "PRAGMA user_version = -1")
+    with pytest.raises(StorageError, match=r"older version of runner.*`runner run` once"):
+        JournalReader(path)
+
+
+async def test_another_program_s_database_is_not_touched(path: Path) -> None:
+    wrote(path, "CREATE TABLE customers (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="database of another program"):
+        await held(path)
+    assert path.read_bytes() == before
+
+
+def test_every_query_compiles(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(open_for_writing(path)) as connection:
+        choices = [name for name in QUERIES if name.startswith("choose_")]
+        chosen = [choosing(query, name) for query in ("jobs_chosen", "histories_chosen") for name in choices]
+        plain = [text for name, text in QUERIES.items() if not name.endswith("_chosen")]
+        for text in (*chosen, *plain):
+            values = (None,) * text.count("?") or dict.fromkeys(re.findall(r":(\w+)", text))
+            connection.execute(f"EXPLAIN {text}", values)
+
+
+def test_what_is_unfinished_is_found_without_reading_the_rest(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(open_for_writing(path)) as connection:
+        for name, index in [
+            ("choose_unfinished", "jobs_unfinished"),
+            ("choose_owing_a_look", "jobs_triggered_again"),
+            ("choose_owing_a_look", "jobs_failed"),
+            ("choose_failed_with", "jobs_failed"),
+            ("choose_night", "events_of_night"),
+        ]:
+            values = {"since": "", "night": "", "codes": "[]"}
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", values).fetchall()
+            assert index in str(plan)
+
+
+# ── damage ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_file_that_is_no_database_is_told_with_the_way_back(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(
+        StorageError, match=r"it is damaged .*move it away.*adopts what exists in Lucca"
+    ) as told_:
+        await held(path)
+    assert str(path) in str(told_.value)
+    assert told_.value.exit_code == 6
+    with pytest.raises(StorageError, match="it is damaged"):
+        JournalReader(path)
+
+
+async def test_damage_within_the_file_is_told_when_it_is_met(path: Path) -> None:
+    async with hold(path) as journal:
+        specs = [replace(SPEC, configuration_id=number) for number in range(2000)]
+        await journal.create(specs, NIGHT)
+    content = bytearray(path.read_bytes())
+    content[80 * 4096 :] = b"\xff" * (len(content) - 80 * 4096)
+    path.write_bytes(content)
+    async with hold(path) as journal:
+        with pytest.raises(StorageError, match="it is damaged"):
+            await journal.unfinished()
+    with JournalReader(path) as reader, pytest.raises(StorageError, match="it is damaged"):
+        reader.jobs()
+
+
+async def test_a_job_that_cannot_be_read_is_told(path: Path) -> None:
+    async with hold(path) as journal:
+        await journal.create([SPEC], NIGHT)
+        wrote(path, """UPDATE jobs SET snapshot = '{"baseline_id": "one"}'""")
+        with pytest.raises(StorageError, match="a job in it: Expected `int") as told_:
+            await journal.unfinished()
+    assert "move it away" in str(told_.value)
+    with JournalReader(path) as reader, pytest.raises(StorageError, match="a job in it"):
+        reader.jobs()
+
+
+async def test_a_journal_that_went_wrong_can_be_moved_away_and_made_anew(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(StorageError):
+        await held(path)
+    path.rename(path.with_name("journal.db.damaged"))
+    async with hold(path) as journal:
+        assert journal.epoch == 1
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        (sqlite3.SQLITE_FULL, "the disk is full .*make room"),
+        (sqlite3.SQLITE_READONLY, "may not be written .*right"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "its disk failed .*see to the disk"),
+        (sqlite3.SQLITE_BUSY, "another program keeps it locked .*close"),
+        (sqlite3.SQLITE_TOOBIG, "SQLite refused .*report it"),
+    ],
+)
+def test_each_trouble_of_sqlite_has_its_remedy(path: Path, code: int, words: str) -> None:
+    error = sqlite3.OperationalError("in its own words")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "NAME"
+    with pytest.raises(StorageError, match=rf"{path} .*{words}"):
+        raise told(path, error)
+
+
+def test_an_error_without_a_code_is_told_as_well(path: Path) -> None:
+    with pytest.raises(StorageError, match=r"SQLite refused \(ProgrammingError: odd\)"):
+        raise told(path, sqlite3.ProgrammingError("odd"))
+
+
+async def test_a_folder_in_the_journal_s_place_is_told(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(StorageError, match="Is a directory"):
+        await held(path)
+    with pytest.raises(StorageError, match="there is no journal at"):
+        JournalReader(path)
+
+
+# ── readers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_reader_says_that_there_is_no_journal_yet(path: Path) -> None:
+    with pytest.raises(StorageError, match=r"there is no journal at .* yet. To do: `runner run` makes it"):
+        JournalReader(path)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(StorageError, match="there is no journal at"):
+        JournalReader(path)
+    assert [item.name for item in path.parent.iterdir()] == ["journal.db"]
+
+
+async def filled(journal: SqliteJournal) -> list[Job]:
+    """Two jobs, the first of them downloaded a night later, with one file in place and one only named."""
+    first, second = await journal.create(
+        [SPEC, replace(SPEC, tenant="globex", domain="globex.ilucca.net")], NIGHT
+    )
+    await journal.start_night(NIGHT, AT)
+    await journal.finish_night(NIGHT, AT, "incomplete")
+    morrow = date(2026, 11, 25)
+    await journal.start_night(morrow, AT)
+    placed = FileRecord("2026-11-25/acme/payroll-290.json", 10, "ab", 290, "json", placed=True)
+    named = FileRecord("2026-11-25/acme/payroll-291.json", 11, "cd", 291, "json")
+    done = replace(
+        first, state=State.DOWNLOADED, files=(placed, named), history=(Transition(State.DOWNLOADED, AT),)
+    )
+    await journal.record(first, done, "Placed", morrow, AT)
+    return [done, second]
+
+
+async def test_a_reader_reads_while_a_runner_writes(path: Path) -> None:
+    async with hold(path) as journal:
+        done, second = await filled(journal)
+        with JournalReader(path) as reader:
+            assert reader.jobs() == [done, second]
+            third, *_ = await journal.create([replace(SPEC, configuration_id=4)], NIGHT)
+            assert reader.jobs() == [done, second, third]
+
+
+async def test_a_reader_chooses_by_night_tenant_and_name(path: Path) -> None:
+    async with hold(path) as journal:
+        done, second = await filled(journal)
+    with JournalReader(path) as reader:
+        assert reader.jobs(night=NIGHT) == [done, second]
+        assert reader.jobs(night=date(2026, 11, 25)) == [done]
+        assert reader.jobs(tenant="globex") == [second]
+        assert reader.jobs(tenant="globex", name="times") == []
+        assert reader.jobs(night=NIGHT, tenant="acme", name="payroll") == [done]
+
+
+async def test_a_reader_tells_nights_events_files_and_the_holder(path: Path) -> None:
+    async with hold(path) as journal:
+        done, second = await filled(journal)
+    with JournalReader(path) as reader:
+        morrow = date(2026, 11, 25)
+        assert reader.latest_night() == morrow
+        assert reader.nights() == [NightRow(NIGHT, AT, AT, "incomplete"), NightRow(morrow, AT, None, None)]
+        assert [(row.name, row.state) for row in reader.events(done.id)] == [("Placed", State.DOWNLOADED)]
+        assert reader.events(second.id) == []
+        assert reader.files() == [FileRow(done.id, "acme", "payroll", "acme.ilucca.net", done.files[0])]
+        assert reader.meta() == Meta(epoch=1, schema_version=len(MIGRATIONS))
+
+
+async def test_a_reader_cannot_write(path: Path) -> None:
+    await held(path)
+    before = path.read_bytes()
+    with JournalReader(path) as reader:
+        assert reader.jobs() == []
+        assert reader.latest_night() is None
+    assert path.read_bytes() == before
