@@ -1,8 +1,8 @@
 """Time: the only place that reads a clock or spends time. Knows nothing of jobs or requests.
 
 Two clocks matter. The wall clock says which day it is and what people read; it can be set. The boot clock
-(`CLOCK_BOOTTIME`) counts seconds since the machine started, suspend included; it cannot be set, so every duration within
-one boot is measured by it. `boot_id` tells one boot from another.
+(`CLOCK_BOOTTIME`) counts seconds since the machine started, suspend included; it cannot be set, so every
+duration within one boot is measured by it. `boot_id` tells one boot from another.
 """
 
 import time
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
@@ -60,3 +61,12 @@ class SystemClock:
     async def wait(self, seconds: float) -> None:
         """Return after `seconds`."""
         await anyio.sleep(max(0.0, seconds))
+
+
+async def wait_for(event: anyio.Event, seconds: float) -> None:
+    """Return when `event` is set, or after `seconds`, whichever comes first."""
+    if seconds <= 0:
+        await anyio.lowlevel.checkpoint()
+        return
+    with anyio.move_on_after(seconds):
+        await event.wait()

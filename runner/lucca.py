@@ -4,9 +4,9 @@ Owns every path, query, field name and status of the API, one function per step 
 here *export guide*; "How to Download Reports", here *report guide*). Must not know sockets, time, jobs or the journal:
 what it reads becomes plain values or one of the four troubles below.
 
-What the guides leave open is read as follows [inferred]: the doubled `/api/v3/api/v3/` of the content path is a typo that some
-host may insist on; field names match in any case; an end without zone is local midnight; 400 with an empty or
-unreadable body is an unknown fault, not a refusal.
+What the guides leave open is read as follows [inferred]: the doubled `/api/v3/api/v3/` of the content path is
+a typo that some host may insist on; field names match in any case; an end without zone is local midnight; 400
+with an empty or unreadable body is an unknown fault, not a refusal.
 """
 
 import re

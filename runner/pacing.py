@@ -52,6 +52,10 @@ class SlidingWindow:
         last_in_the_way = slots[len(slots) - self._limit].at
         return span if last_in_the_way is None else max(0.001, last_in_the_way + span - now)
 
+    def lower(self, limit: int) -> None:
+        """Tenants that share a host share its budget: the least of theirs counts."""
+        self._limit = min(self._limit, limit)
+
     def take(self) -> Slot:
         """A slot for a request about to leave. The caller stamps it when it has left, or gives it back."""
         slot = Slot()
@@ -66,8 +70,8 @@ class SlidingWindow:
 def pause_seconds(attempt: int, random: Random, retry_after_seconds: float | None = None) -> float:
     """How long to wait before asking again.
 
-    Grows from 0.5 s to 60 s, with up to a tenth of jitter on top, so that many tenants do not come back as one. A server's
-    `Retry-After` may lengthen the pause, never shorten it: 0 is not a licence to hammer.
+    Grows from 0.5 s to 60 s, with up to a tenth of jitter on top, so that many tenants do not come back as
+    one. A server's `Retry-After` may lengthen the pause, never shorten it: 0 is not a licence to hammer.
 
     Args:
         attempt: 0 for the first time in a row.

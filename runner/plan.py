@@ -1,7 +1,7 @@
 """Manifest × date → the jobs that are due. The only loop over tenants; pure: no network, no files, no clock.
 
-Must not know what ran already: the same manifest and date give the same specs. What an earlier night missed is worked out in
-`missed_reports`, from what the journal knows.
+Must not know what ran already: the same manifest and date give the same specs. What an earlier night missed
+is worked out in `missed_reports`, from what the journal knows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,13 +35,16 @@ def plan(manifest: Manifest, batch_date: date) -> tuple[Planned, ...]:
     places: dict[Identity, str] = {}
     faults: list[str] = []
     for tenant in manifest.tenants:
-        for entry in (*tenant.exports, *tenant.reports):
+        entries: tuple[ExportEntry | ReportEntry, ...] = (*tenant.exports, *tenant.reports)
+        for entry in entries:
             spec = _spec(tenant, entry, batch_date)
             if spec is None:
                 continue
             first = places.setdefault(spec.identity, entry.place)
             if first != entry.place:
-                faults.append(f"{entry.place}: the same {spec.kind} as at {first}: {_said(spec)} on {spec.domain}")
+                faults.append(
+                    f"{entry.place}: the same {spec.kind} as at {first}: {_said(spec)} on {spec.domain}"
+                )
                 continue
             planned.append(Planned(tenant, spec))
     if faults:

@@ -1,7 +1,8 @@
 """The only outbound socket: sends one request of the Lucca wire to its host and gives back the answer.
 
-Owns aiohttp, time-outs, encodings, the least rate, and the question that decides about somebody's pay: may the bytes have left?
-Must not know jobs, the journal or what an answer means. Redirects are never followed: the key must not leave the host.
+Owns aiohttp, time-outs, encodings, the least rate, and the question that decides about somebody's pay: may
+the bytes have left? Must not know jobs, the journal or what an answer means. Redirects are never followed:
+the key must not leave the host.
 """
 
 import socket
@@ -165,7 +166,7 @@ class Transport:
         trace.on_connection_create_end.append(_connected)
         trace.on_connection_reuseconn.append(_connected)
         self._session = aiohttp.ClientSession(
-            connector=self._connector or aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30),
+            connector=self._connector or _connector(),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[trace],
@@ -174,8 +175,8 @@ class Transport:
             headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None),
         )
-        # aiohttp would send a GET again by itself when a kept connection turns out dead: a request outside of the budget.
-        # The engine asks again instead. There is no public switch.
+        # aiohttp would send a GET again by itself when a kept connection turns out dead: a request outside of
+        # the budget. The engine asks again instead. There is no public switch.
         self._session._retry_connection = False  # noqa: SLF001
         return self
 
@@ -268,6 +269,12 @@ class Transport:
             raise _no_answer(sent, f"the connection broke ({type(error).__name__})") from None
 
 
+def _connector() -> aiohttp.BaseConnector:
+    # The system's resolver tells "no such host" from "ask again later"; the other one that aiohttp knows does not.
+    resolver = aiohttp.ThreadedResolver()
+    return aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30, resolver=resolver)
+
+
 class _Sent:
     """Whether a connection was ready, from which moment on the bytes may have left."""
 
@@ -297,8 +304,7 @@ def _dns(error: aiohttp.ClientConnectorDNSError) -> TransportError:
 
 
 def _tls(error: aiohttp.ClientSSLError) -> TransportError:
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(inner, ssl.SSLCertVerificationError):
+    if isinstance(error.os_error, ssl.SSLCertVerificationError):
         return UnreachableError("its certificate does not verify")
     return NotSentError("no secure connection")
 

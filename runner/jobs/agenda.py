@@ -1,7 +1,8 @@
 """What a job does next, and when: pure, decided anew from its state at every turn.
 
-Owns the waiting rules (the hour, the spacing of polls, the report's time-out). Nothing here is stored: a restart asks again
-and gets the same answer. A step may only be chosen here; what came of it goes through `advance`.
+Owns the waiting rules (the hour, the spacing of polls, the report's time-out). Nothing here is stored: a
+restart asks again and gets the same answer. A step may only be chosen here; what came of it goes through
+`advance`.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from runner.jobs.model import (
     Job,
     ReportSpec,
     ReportTimedOut,
-    Stamp,
+    Resumed,
     State,
     TemplateBody,
     TemplateId,
@@ -94,6 +95,8 @@ def next_action(job: Job, now: Instant, policy: Policy) -> Action:
     """What `job` does at `now`."""
     if job.finished:
         return Rest() if job.live.revisited else Do(_look_step(job))
+    if job.state in (State.TRIGGERED, State.RETRIED):
+        return Conclude(Resumed())  # Nobody asks while the POST is on its way, so its answer was lost.
     if job.state is State.DOWNLOADING:
         return Do(_download_step(job))
     if isinstance(job.spec, ExportSpec):
@@ -118,10 +121,11 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
     if live.unidentified:
         return Do(Step.IDENTIFY)
     if job.state is State.PENDING:
-        fresh = live.polled_boot_seconds is not None and now.boot_seconds - live.polled_boot_seconds <= FRESH_SECONDS
+        fresh = (
+            live.polled_boot_seconds is not None
+            and now.boot_seconds - live.polled_boot_seconds <= FRESH_SECONDS
+        )
         return Do(Step.TRIGGER if fresh else Step.SURVEY)
-    if job.state is not State.POLLING:
-        return Rest()  # A POST is on its way; its answer is the next event.
     if live.listed:
         return Do(Step.POLL)
     elapsed = elapsed_seconds(job, now)
@@ -149,15 +153,15 @@ def _after_the_hour(job: Job, policy: Policy) -> Action:
         detail = f"export {job.superseded_by} appeared while we waited; not triggered again"
         return Conclude(Failed(job_error(ErrorCode.SUPERSEDED, job.spec, detail)))
     if len(job.triggers) - job.forgiven >= policy.max_triggers:
-        return Conclude(Failed(job_error(ErrorCode.NO_EXPORT, job.spec, f"triggered {len(job.triggers)} times")))
+        return Conclude(
+            Failed(job_error(ErrorCode.NO_EXPORT, job.spec, f"triggered {len(job.triggers)} times"))
+        )
     return Do(Step.TRIGGER)
 
 
 def _report_action(job: Job, now: Instant, policy: Policy) -> Action:
     spec = job.spec
     assert isinstance(spec, ReportSpec)  # noqa: S101 - the other kind was handled
-    if job.state in (State.TRIGGERED, State.RETRIED):
-        return Rest()
     if not job.remote_ids:
         if job.template_id is None and isinstance(spec.template, TemplateBody):
             return Do(Step.CREATE_TEMPLATE)
@@ -185,14 +189,15 @@ def _at(boot_seconds: float, now: Instant, step: Step) -> Action:
 
 def poll_pause(polls: int, interval_seconds: float) -> float:
     """The pause after so many polls: soon at first, doubling up to the interval."""
-    return interval_seconds / 2 ** max(0, _FIRST_POLLS - 1 - polls)
+    halvings: float = 2.0 ** max(0, _FIRST_POLLS - 1 - polls)
+    return interval_seconds / halvings
 
 
 def elapsed_seconds(job: Job, now: Instant) -> float | None:
     """Seconds since the last trigger, never more than the truth; None when no clock can tell.
 
-    Within one boot the boot clock decides. After a reboot, or on another host, the server's `Date` headers do. Only without
-    these the wall clock is asked, and one that reads earlier than the trigger has no answer.
+    Within one boot the boot clock decides. After a reboot, or on another host, the server's `Date` headers
+    do. Only without these the wall clock is asked, and one that reads earlier than the trigger has no answer.
     """
     last = job.triggers[-1]
     if last.boot_id == now.boot_id:

@@ -1,8 +1,9 @@
 """The state machine: one transition table per kind, and `advance`, the only place where a job's state changes.
 
-The tables say which event may lead from which state to which; `advance` says which of them it is, and what is learnt on the way.
-A step that would leave the table is a fault of this program and raises `ImpossibleError`: better a stopped job than a
-second trigger. Everything here is pure: the moment comes in as an argument, nothing is sent or stored.
+The tables say which event may lead from which state to which; `advance` says which of them it is, and what is
+learnt on the way. A step that would leave the table is a fault of this program and raises `ImpossibleError`:
+better a stopped job than a second trigger. Everything here is pure: the moment comes in as an argument,
+nothing is sent or stored.
 
 What the rules protect (Lucca guide "Export from Lucca Timesheet", steps 1 to 4):
 
@@ -82,7 +83,13 @@ EXPORT_TABLE: Table = {
 
 REPORT_TABLE: Table = {
     _P: {m.TemplateCreated: _to(_P), m.TemplateRefused: _to(_P), m.Triggered: _to(_T), m.Failed: _to(_F)},
-    _T: {**_TRIGGERING, m.TriggerUnsent: _to(_P), m.TriggerLetGo: _to(_P), m.Resumed: _to(_P), m.TemplateRefused: _to(_P)},
+    _T: {
+        **_TRIGGERING,
+        m.TriggerUnsent: _to(_P),
+        m.TriggerLetGo: _to(_P),
+        m.Resumed: _to(_P),
+        m.TemplateRefused: _to(_P),
+    },
     _R: {**_TRIGGERING, m.TriggerUnsent: _to(_O), m.TemplateRefused: _to(_O)},
     _O: {
         m.TemplateCreated: _to(_O),
@@ -328,7 +335,9 @@ def _placed(job: Job, event: m.Placed, _now: Instant) -> Job:
 def _files_missed(job: Job, event: m.FilesMissed, _now: Instant) -> Job:
     missed = frozenset(event.paths)
     # Files derived from an answer are made again from it, so the whole answer is asked for again.
-    ids = {r.remote_id for r in job.files if r.path in missed} if isinstance(job.spec, m.ExportSpec) else set()
+    ids = (
+        {r.remote_id for r in job.files if r.path in missed} if isinstance(job.spec, m.ExportSpec) else set()
+    )
     files = tuple(r for r in job.files if r.path not in missed)
     return replace(
         job,

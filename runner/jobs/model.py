@@ -1,6 +1,7 @@
 """What a job is: its wish, its state, what is known of it, and what can happen to it.
 
-Owns the words of the state machine (values only). Must not know how anything is sent, stored or shown, and reads no clock.
+Owns the words of the state machine (values only). Must not know how anything is sent, stored or shown, and
+reads no clock.
 """
 
 from collections.abc import Mapping

@@ -27,7 +27,8 @@ from runner.manifest.fields import (
     whole_number,
     word,
 )
-from runner.manifest.model import ExportEntry, ReportEntry, TemplateBody, TemplateId, Tenant
+from runner.jobs.model import TemplateBody, TemplateId
+from runner.manifest.model import ExportEntry, ReportEntry, Tenant
 from runner.manifest.nodes import Mapping, Node
 from runner.manifest.templates import inline_template, template_from
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runner.credentials import SecretReference
 from runner.dates import DateRule, Period
+from runner.jobs.model import TemplateBody, TemplateId
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,26 +20,6 @@ class Problem:
 
     tenant: str | None
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateId:
-    """A report template that exists in the tenant."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateBody:
-    """A report template to create once per domain and content.
-
-    Attributes:
-        body: the JSON object as it is sent.
-        sha256: of its canonical form, so that inline and file, spaces and key order make no difference.
-    """
-
-    body: bytes
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

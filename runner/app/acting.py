@@ -1,0 +1,214 @@
+"""The verbs that change something: run, retry, init, sandbox. Constructs everything they need."""
+
+import getpass
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import anyio
+
+from runner import credentials
+from runner.app.nightly import Nightly, Order, Ports
+from runner.app.progress import LiveView
+from runner.app.selection import Selection
+from runner.app.setup import (
+    batch_date,
+    hold_journal,
+    in_thread,
+    manifest_of,
+    output_of,
+    policy_of,
+    settings_of,
+)
+from runner.app.tell import answer, log_to_stderr, say
+from runner.clock import SystemClock
+from runner.errors import StorageError, UsageError
+from runner.jobs.machine import advance, stamp
+from runner.jobs.model import ErrorCode, Retried
+from runner.manifest import starter_manifest
+from runner.plan import plan
+from runner.settings import Settings
+from runner.summary import run_document, verdict_line
+from runner.transport import Timeouts, Transport
+from runner.turns import Limits
+
+
+def run(flags: dict[str, str], selection: Selection, date_text: str | None, *, as_json: bool) -> int:
+    """`runner run`."""
+    settings = settings_of(flags)
+    night = batch_date(date_text, settings)
+    manifest = manifest_of(settings)
+    planned = plan(manifest, night)
+    selection.check(manifest)
+    now = SystemClock().now()
+    order = Order(
+        manifest=manifest,
+        planned=planned,
+        selection=selection,
+        date=night,
+        policy=policy_of(settings),
+        limits=Limits(
+            in_flight=settings.max_concurrency, in_flight_per_domain=settings.max_concurrency_per_domain
+        ),
+        requests_per_minute=settings.requests_per_minute,
+        deadline=settings.deadline(now.wall),
+        timezone=settings.timezone,
+        language=settings.language,
+    )
+    for problem in manifest.problems:
+        say(f"runner: {problem.message}")
+    return anyio.run(_run, settings, order, as_json)
+
+
+async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa: FBT001 - anyio.run takes no keywords
+    clock = SystemClock()
+    timeouts = Timeouts(request_seconds=settings.request_timeout, trigger_seconds=settings.trigger_timeout)
+    output = output_of(settings)
+    live = LiveView() if sys.stderr.isatty() and settings.log_format == "console" else None
+    log_to_stderr(
+        settings.log_format, "warning" if live and settings.log_level == "info" else settings.log_level
+    )
+    async with (
+        hold_journal(settings) as journal,
+        Transport(clock, timeouts=timeouts, gateway=settings.gateway) as transport,
+    ):
+        ports = Ports(
+            clock=clock,
+            journal=journal,
+            sender=transport,
+            output=output,
+            offload=in_thread,
+            random=Random(),
+            key=lambda tenant: credentials.resolve(tenant.api_key, base_dir=tenant.base_dir),
+        )
+        nightly = Nightly(ports, order, (live.seen,) if live else ())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_obey_signals, nightly)
+            with live.showing(nightly) if live else suppress():
+                code = await nightly.run()
+            tasks.cancel_scope.cancel()
+    told = nightly.night()
+    if as_json:
+        answer(run_document(told))
+    folder = settings.output / order.date.isoformat()
+    say(f"runner: {verdict_line(told, settings.language)} {folder / 'index.html'}")
+    return code
+
+
+async def _obey_signals(nightly: Nightly) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            nightly.stop(signal.Signals(number).name)
+
+
+def retry(
+    flags: dict[str, str],
+    selection: Selection,
+    date_text: str | None,
+    *,
+    manifest_given: str | None,
+    reason: str,
+    as_json: bool,
+) -> int:
+    """`runner retry`: failed jobs are pending again, their triggers counted anew. Sends nothing."""
+    if manifest_given is not None and "/" in manifest_given and not Path(manifest_given).exists():
+        # `runner retry acme/payroll` is what one types; a job is no manifest.
+        flags.pop("manifest", None)
+        selection = Selection((*selection.only, manifest_given), selection.tags, selection.kind)
+    settings = settings_of(flags)
+    night = batch_date(date_text, settings)
+    tags: dict[str, tuple[str, ...]] = {}
+    if selection.tags:
+        tags = {tenant.name: tenant.tags for tenant in manifest_of(settings).tenants}
+    retried = anyio.run(_retry, settings, selection, tags, reason, night if date_text else None)
+    if as_json:
+        answer({"retried": retried})
+    if not retried:
+        raise UsageError("no failed job matches; `runner status` shows what there is")
+    for label in retried:
+        say(f"runner: {label} will be tried again by the next run")
+    return 0
+
+
+async def _retry(
+    settings: Settings, selection: Selection, tags: dict[str, tuple[str, ...]], reason: str, night: object
+) -> list[str]:
+    now = SystemClock().now()
+    today = batch_date(None, settings)
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    retried: list[str] = []
+    async with hold_journal(settings) as journal:
+        jobs = await journal.failed_with(ErrorCode)
+        for job in jobs:
+            spec = job.spec
+            if night is not None and spec.due != night:
+                continue
+            if not selection.takes(spec.tenant, spec.name, spec.kind, tags.get(spec.tenant, ())):
+                continue
+            after = advance(job, Retried(stamp(now)), now)
+            note = f"by {who}" + (f": {reason}" if reason else "")
+            await journal.record(job, after, Retried.__name__, today, now.wall, note)
+            retried.append(f"{job.label} of {spec.due.isoformat()}")
+    return retried
+
+
+def init(flags: dict[str, str], *, as_json: bool) -> int:
+    """`runner init`: a manifest to begin with."""
+    path = settings_of(flags).manifest
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(starter_manifest())
+    except FileExistsError:
+        raise UsageError(f"{path} exists already; it was left as it is") from None
+    except OSError as error:
+        raise StorageError(f"{path} could not be written: {error.strerror}") from None
+    if as_json:
+        answer({"manifest": str(path)})
+    say(
+        f"runner: wrote {path}. Next: name your tenants in it, then `runner check`, `runner plan`, `runner run`."
+    )
+    return 0
+
+
+def sandbox(scenario: str | None, *, port: int, seed: int, tenants: int, write: str | None) -> int:
+    """`runner sandbox`: a local Lucca until interrupted."""
+    from runner.sandbox import (  # noqa: PLC0415 - a fake Lucca has no business in a nightly run
+        World,
+        demo_scenario,
+        load_scenario,
+        scenario_keys,
+        scenario_manifest,
+        serve,
+    )
+
+    today = SystemClock().now().wall.date()
+    played = load_scenario(Path(scenario)) if scenario else demo_scenario(seed, tenants=tenants, date=today)
+    if write is not None:
+        folder = Path(write)
+        (folder / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "tenants.yaml").write_text(scenario_manifest(played, "file"), encoding="utf-8")
+        for path, key in scenario_keys(played, "file").items():
+            file = os.open(folder / path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(file, "w", encoding="utf-8") as opened:
+                opened.write(key)
+
+    def ready(number: int) -> None:
+        where = f" {Path(write) / 'tenants.yaml'}" if write else " MANIFEST"
+        say(
+            f"runner: a local Lucca with {len(played.tenants)} tenants listens at http://127.0.0.1:{number}\n"
+            f"        try:  runner run{where} --gateway http://127.0.0.1:{number}\n"
+            "        stop with Ctrl-C"
+        )
+
+    async def serve_it() -> None:
+        await serve(World(played, SystemClock()), "127.0.0.1", port, ready)
+
+    try:
+        anyio.run(serve_it)
+    except OSError as error:
+        raise UsageError(f"--port {port}: {error.strerror}") from None
+    return 0

@@ -1,0 +1,304 @@
+"""One night, from the plan to the page: builds the engine, lets it work, keeps the night's documents true.
+
+The ports (clock, journal, transport, output, chance, keys) come in from outside, so that the same night runs
+against the real world and in virtual time.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from random import Random
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import anyio
+
+from runner.app.intake import Intake, take_in
+from runner.app.selection import Selection
+from runner.clock import Clock, Instant
+from runner.credentials import Secret
+from runner.engine import Engine, Observer
+from runner.jobs import model as m
+from runner.jobs.agenda import Policy
+from runner.journal import Journal
+from runner.manifest import Manifest, Problem, Tenant
+from runner.output import Offload, Output, sha256sums
+from runner.plan import Planned
+from runner.summary import Language, Night, TenantInfo, encode, exit_code, outcome, page, run_document
+from runner.turns import Client, Limits, SenderPort
+
+REWRITTEN_SECONDS: Final = 60.0
+"""How often the night's documents are written anew while it runs."""
+_CONTENT_PATH: Final = "content_path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The outside world of a night."""
+
+    clock: Clock
+    journal: Journal
+    sender: SenderPort
+    output: Output
+    offload: Offload
+    random: Random
+    key: Callable[[Tenant], Awaitable[Secret]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a night is asked to do.
+
+    Attributes:
+        manifest: the tenants.
+        planned: what is due on `date`.
+        selection: which of it.
+        date: the batch date.
+        policy: the waiting rules.
+        limits: requests in flight.
+        requests_per_minute: the budget of a domain whose tenant names none.
+        deadline: stop then.
+        timezone: of the times that people read.
+        language: of the page.
+    """
+
+    manifest: Manifest
+    planned: tuple[Planned, ...]
+    selection: Selection
+    date: date
+    policy: Policy
+    limits: Limits
+    requests_per_minute: int
+    deadline: datetime
+    timezone: ZoneInfo
+    language: Language = "fr"
+
+
+class Nightly:
+    """A night at work. `run` does it all; `stop` ends it early."""
+
+    def __init__(self, ports: Ports, order: Order, observers: tuple[Observer, ...] = ()) -> None:
+        """Nothing is read or sent yet."""
+        self._ports = ports
+        self._order = order
+        self._observers = observers
+        self._touched: set[int] = set()
+        self._intake = Intake((), (), (), (), ())
+        self._engine: Engine | None = None
+        self._stopped: str | None = None
+        self._started = ports.clock.now()
+        self._finished: Instant | None = None
+
+    async def run(self) -> int:
+        """Run the night to its end and give the exit code.
+
+        Raises:
+            StorageError: the journal or the output failed; the documents say so where they still can be written.
+        """
+        ports, order = self._ports, self._order
+        unclosed = await ports.journal.unclosed_nights()
+        await ports.output.prepare(order.date)
+        await ports.output.clean(sorted({*unclosed, order.date}))
+        for died in unclosed:
+            await ports.journal.finish_night(died, self._started.wall, "died")
+        await ports.journal.start_night(order.date, self._started.wall)
+        self._intake = await take_in(
+            ports.journal,
+            ports.output,
+            order.manifest,
+            order.planned,
+            order.selection,
+            order.date,
+            self._started,
+        )
+        engine = self._engine = await self._build()
+        await self.publish()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._rewrite)
+                await engine.run(until_boot_seconds=self._deadline())
+                tasks.cancel_scope.cancel()
+        except* Exception as group:
+            # One job's fault never gets here; what does concerns the whole run.
+            self._stopped = "storage"
+            self._finished = ports.clock.now()
+            await self._publish_if_possible()
+            raise _first(group) from None
+        self._finished = ports.clock.now()
+        self._stopped = engine.reason or ("internal" if engine.crashed else None)
+        night = self.night()
+        await self.publish()
+        await ports.journal.finish_night(order.date, self._finished.wall, outcome(night))
+        return self.exit_code()
+
+    def stop(self, reason: str) -> None:
+        """End the night early: what is in flight has a few seconds."""
+        self._stopped = self._stopped or reason
+        if self._engine is not None:
+            self._engine.stop(reason)
+
+    def exit_code(self) -> int:
+        """Of the selected jobs as they stand."""
+        chosen = [job for job in self.night().jobs if not self._is_beside(job)]
+        reason = self._stopped
+        return exit_code(jobs=chosen, problems=self.problems(), reason=reason)
+
+    def problems(self) -> list[Problem]:
+        """The manifest's faults that concern the selection."""
+        selection = self._order.selection
+        return [p for p in self._order.manifest.problems if selection.takes_tenant(p.tenant)]
+
+    def jobs(self) -> list[m.Job]:
+        """Every job that is due on this date or was worked on by a run of it, as it stands."""
+        live = self._engine.jobs if self._engine is not None else {}
+        tonight = {job.id: job for job in self._intake.earlier_tonight}
+        due = {job.id: job for job in self._intake.due}
+        listed: dict[int, m.Job] = {}
+        for id_, known in (*tonight.items(), *due.items(), *((id_, live[id_]) for id_ in self._touched)):
+            job = live.get(id_, known)
+            done = job.state in (m.State.DOWNLOADED, m.State.SKIPPED)
+            if not done or id_ in tonight or id_ in self._touched:
+                listed[id_] = job
+        beside = [j for j in self._intake.beside if j.id not in listed and j.state is not m.State.DOWNLOADED]
+        return [*listed.values(), *(j for j in beside if j.state is not m.State.SKIPPED)]
+
+    def night(self) -> Night:
+        """The night as it is told."""
+        order, now = self._order, self._ports.clock.now()
+        return Night(
+            date=order.date,
+            started_at=self._started.wall,
+            finished_at=None if self._finished is None else self._finished.wall,
+            now=now.wall,
+            jobs=self.jobs(),
+            problems=order.manifest.problems,
+            notices=self._intake.notices,
+            tenants={
+                t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
+                for t in order.manifest.tenants
+            },
+            reason=self._stopped,
+            timezone=order.timezone,
+            policy=order.policy,
+        )
+
+    async def publish(self) -> None:
+        """Write run.json, index.html and SHA256SUMS anew, each whole."""
+        night, order = self.night(), self._order
+        records = [r for job in night.jobs for r in job.files if r.placed]
+        document, html, sums = await self._ports.offload(
+            lambda: (
+                encode(run_document(night)),
+                page(night, order.language),
+                sha256sums(records, order.date),
+            )
+        )
+        await self._ports.output.publish(order.date, "SHA256SUMS", sums.encode())
+        await self._ports.output.publish(order.date, "index.html", html.encode())
+        await self._ports.output.publish(order.date, "run.json", document)
+
+    async def _publish_if_possible(self) -> None:
+        try:
+            await self.publish()
+        except Exception:  # noqa: BLE001, S110 - the trouble itself is about to be raised
+            pass
+
+    async def _rewrite(self) -> None:
+        while True:
+            await self._ports.clock.wait(REWRITTEN_SECONDS)
+            await self.publish()
+
+    def _deadline(self) -> float:
+        now = self._ports.clock.now()
+        return now.boot_seconds + (self._order.deadline - now.wall).total_seconds()
+
+    def _is_beside(self, job: m.Job) -> bool:
+        return job.id == 0 or any(job.id == other.id for other in self._intake.beside)
+
+    async def _build(self) -> Engine:
+        ports, order = self._ports, self._order
+        now = ports.clock.now()
+        spent: dict[str, list[float]] = {}
+        for spend in await ports.journal.recent_spends(now):
+            same_boot = spend.boot_id == now.boot_id
+            ago = (
+                now.boot_seconds - spend.boot_seconds
+                if same_boot
+                else (now.wall - spend.wall).total_seconds()
+            )
+            spent.setdefault(spend.domain, []).append(now.boot_seconds - max(0.0, ago))
+        engine = Engine(
+            clock=ports.clock,
+            journal=ports.journal,
+            sender=ports.sender,
+            output=ports.output,
+            memory=JournalMemory(ports.journal, await ports.journal.traits()),
+            policy=order.policy,
+            limits=order.limits,
+            night=order.date,
+            random=ports.random,
+            observers=(self._touch, *self._observers),
+        )
+        by_tenant: dict[str, list[tuple[m.Job, m.Event | None]]] = {}
+        tenants: dict[str, Tenant] = {}
+        for taken in self._intake.taken:
+            tenants[taken.tenant.name] = taken.tenant
+            by_tenant.setdefault(taken.tenant.name, []).append((taken.job, taken.opening))
+        for name, jobs in by_tenant.items():
+            engine.add(self._client(tenants[name], spent), jobs)
+        if self._stopped is not None:
+            engine.stop(self._stopped)
+        return engine
+
+    def _client(self, tenant: Tenant, spent: dict[str, list[float]]) -> Client:
+        key = self._ports.key
+        return Client(
+            name=tenant.name,
+            domain=tenant.domain,
+            requests_per_minute=tenant.requests_per_minute or self._order.requests_per_minute,
+            key=lambda: key(tenant),
+            spent=tuple(spent.get(tenant.domain, ())),
+        )
+
+    def _touch(self, before: m.Job, after: m.Job, _event: m.Event) -> None:
+        if replace(before, live=after.live) != after:
+            self._touched.add(after.id)
+
+
+class JournalMemory:
+    """What is remembered of a domain, kept in the journal."""
+
+    def __init__(self, journal: Journal, traits: dict[tuple[str, str], str]) -> None:
+        """`traits`: what the journal knows already."""
+        self._journal = journal
+        self._traits = traits
+
+    def doubled(self, domain: str) -> bool:
+        """Whether the content answers under the doubled path."""
+        return self._traits.get((domain, _CONTENT_PATH)) == "doubled"
+
+    async def remember_doubled(self, domain: str, doubled: bool) -> None:  # noqa: FBT001 - the fact itself
+        """Remember which path answered."""
+        value = "doubled" if doubled else "plain"
+        if self._traits.get((domain, _CONTENT_PATH)) != value:
+            self._traits[domain, _CONTENT_PATH] = value
+            await self._journal.remember_trait(domain, _CONTENT_PATH, value)
+
+    async def template(self, domain: str, sha256: str) -> int | None:
+        """The template created for this content."""
+        return await self._journal.template(domain, sha256)
+
+    async def remember_template(self, domain: str, sha256: str, template_id: int) -> None:
+        """Remember it."""
+        await self._journal.remember_template(domain, sha256, template_id)
+
+    async def forget_template(self, domain: str, sha256: str) -> None:
+        """It is no longer usable."""
+        await self._journal.forget_template(domain, sha256)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

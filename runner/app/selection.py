@@ -1,0 +1,66 @@
+"""Which jobs a command is about: `--only`, `--tag`, `--kind`. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.errors import UsageError
+from runner.manifest import Manifest, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A choice among jobs; an empty part chooses everything.
+
+    Attributes:
+        only: `tenant` or `tenant/job`, any of them.
+        tags: a tenant has any of them.
+        kind: export or report.
+    """
+
+    only: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    kind: Literal["export", "report"] | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not (self.only or self.tags or self.kind)
+
+    def takes(self, tenant: str, job: str, kind: str, tags: Iterable[str]) -> bool:
+        """Whether this job is chosen."""
+        named = not self.only or tenant in self.only or f"{tenant}/{job}" in self.only
+        tagged = not self.tags or not set(self.tags).isdisjoint(tags)
+        return named and tagged and self.kind in (None, kind)
+
+    def takes_tenant(self, tenant: str | None) -> bool:
+        """Whether a fault of this tenant concerns what is chosen. Its tags and jobs are not known."""
+        if not self.only:
+            return True
+        return tenant is not None and tenant in {name.partition("/")[0] for name in self.only}
+
+    def check(self, manifest: Manifest) -> None:
+        """Refuse a choice, or a part of `--only`, that matches nothing: it is a slip.
+
+        Raises:
+            UsageError: it names what does not match.
+        """
+        jobs = [
+            (tenant, entry.name, kind)
+            for tenant in manifest.tenants
+            for kind, entries in (("export", tenant.exports), ("report", tenant.reports))
+            for entry in entries
+        ]
+        at_fault = {problem.tenant for problem in manifest.problems}
+        for name in self.only:
+            tenant_name = name.partition("/")[0]
+            if tenant_name in at_fault:
+                continue
+            if not any(name in (tenant.name, f"{tenant.name}/{job}") for tenant, job, _ in jobs):
+                raise UsageError(f"--only {name}: no such tenant or job in {manifest.path}")
+        if not any(self._takes(tenant, job, kind) for tenant, job, kind in jobs):
+            reasons = "\n".join(p.message for p in manifest.problems if self.takes_tenant(p.tenant))
+            raise UsageError("the selection matches no job" + (f":\n{reasons}" if reasons else ""))
+
+    def _takes(self, tenant: Tenant, job: str, kind: str) -> bool:
+        return self.takes(tenant.name, job, kind, tenant.tags)

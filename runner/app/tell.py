@@ -1,0 +1,76 @@
+"""How a verb speaks: one JSON document on stdout, or words for people on stderr. Owns logging's shape, too."""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import structlog
+
+from runner.errors import ManifestError, RunnerError
+
+
+def say(text: str) -> None:
+    """Words for people."""
+    print(text, file=sys.stderr)
+
+
+def answer(document: Mapping[str, Any] | Sequence[Any]) -> None:
+    """The one JSON document of `--json`."""
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def tell_error(error: RunnerError, *, as_json: bool) -> int:
+    """Tell what stopped the command; gives its exit code."""
+    if as_json:
+        document: dict[str, Any] = {"code": error.code, "message": str(error)}
+        if isinstance(error, ManifestError):
+            document["faults"] = list(error.faults)
+        answer({"error": document})
+    say(f"runner: {error}")
+    return error.exit_code
+
+
+def tell_internal(error: Exception, *, as_json: bool) -> int:
+    """Tell a fault of this program: where it happened, never with what values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+    if as_json:
+        answer({"error": {"code": "internal", "message": f"internal error: {type(error).__name__}"}})
+    say(
+        f"runner: internal error: {type(error).__name__}. Nothing is lost: the journal holds the state. Where:\n{where}"
+    )
+    return 1
+
+
+def log_to_stderr(log_format: str, level: str, stream: TextIO | None = None) -> None:
+    """Structured events on stderr: JSON lines, or columns for a terminal. Never with the values of local variables."""
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if log_format == "json":
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        processors += [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        plain = structlog.dev.plain_traceback
+        colors = (stream or sys.stderr).isatty()
+        processors += [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries speak through `logging`. Their debug talk may hold headers, so only what is wrong is let through.
+    logging.basicConfig(
+        level=logging.WARNING, stream=stream or sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )

@@ -1,0 +1,291 @@
+"""The command line: verbs, flags, exit codes. Parses and delegates; every verb's work is in `runner.app`.
+
+`--help` answers at once: nothing but the command-line library is imported before a verb runs.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer._click.exceptions import ClickException  # not public, and the only way to answer errors in JSON
+
+from runner import __version__
+from runner.errors import RunnerError, UsageError
+from runner.options import SETTINGS
+
+if TYPE_CHECKING:
+    from runner.app.selection import Selection
+
+app = typer.Typer(
+    name="runner",
+    help="Nightly exports and reports from Lucca Timesheet, for many clients at once.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ManifestArgument = Annotated[
+    str | None, typer.Argument(metavar="[MANIFEST]", help="The manifest (RUNNER_MANIFEST).")
+]
+JobArgument = Annotated[
+    str, typer.Argument(metavar="TENANT/JOB", help="The job, as run.json and --only name it.")
+]
+Only = Annotated[list[str] | None, typer.Option(help="Only this TENANT or TENANT/JOB; may be given again.")]
+Tag = Annotated[list[str] | None, typer.Option(help="Only tenants with this tag; may be given again.")]
+Kind = Annotated[Literal["export", "report"] | None, typer.Option(help="Only jobs of this kind.")]
+Date = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="The batch date; left out: today.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, errors too.")]
+
+Command = Callable[..., int]
+
+
+def choice(only: list[str] | None, tag: list[str] | None, kind: str | None) -> "Selection":
+    """The selection that the flags mean."""
+    from runner.app.selection import Selection
+
+    return Selection(tuple(only or ()), tuple(tag or ()), kind)  # type: ignore[arg-type]
+
+
+def command(*settings: str, name: str | None = None) -> Callable[[Command], Command]:
+    """Make a verb of a function, with a flag for each of these settings (all of them for `*`).
+
+    The function gets the flags that were given as `flags`, by the setting's name.
+    """
+
+    def decorate(function: Command) -> Command:
+        rows = [row for row in SETTINGS if row.name in settings or "*" in settings]
+        own = [p for p in inspect.signature(function).parameters.values() if p.name != "flags"]
+        taken = {p.name for p in own}
+        extra = [
+            inspect.Parameter(
+                f"setting_{row.name}",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[
+                    str | None,
+                    typer.Option(
+                        row.flag, metavar=row.metavar, help=f"{row.help} [{row.env}; {row.default}]"
+                    ),
+                ],
+            )
+            for row in rows
+            if row.name not in taken
+        ]
+
+        @wraps(function)
+        def verb(**values: Any) -> int:  # noqa: ANN401 - whatever the flags are
+            flags = {
+                key.removeprefix("setting_"): value
+                for key, value in values.items()
+                if key.startswith("setting_") and value is not None
+            }
+            arguments = {key: value for key, value in values.items() if not key.startswith("setting_")}
+            if "manifest" in arguments:
+                manifest = arguments.pop("manifest")
+                if manifest is not None:
+                    flags["manifest"] = manifest
+                arguments["manifest"] = manifest
+            return function(**arguments, flags=flags)
+
+        verb.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
+        verb.__annotations__ = {p.name: p.annotation for p in (*own, *extra)}
+        app.command(name=name)(verb)
+        return verb
+
+    return decorate
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Say which version this is.", is_eager=True, callback=lambda v: _say_version(v)
+        ),
+    ] = False,
+) -> None:
+    """Nightly exports and reports from Lucca Timesheet, for many clients at once."""
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"runner {__version__}")
+        raise typer.Exit
+
+
+@command("*")
+def run(
+    manifest: ManifestArgument = None,
+    *,
+    only: Only = None,
+    tag: Tag = None,
+    kind: Kind = None,
+    date: Date = None,
+    json: Json = False,
+    flags: dict[str, str],
+) -> int:
+    """The nightly job: everything that is due, and whatever an earlier night left."""
+    del manifest
+    from runner.app import acting
+
+    return acting.run(flags, choice(only, tag, kind), date, as_json=json)
+
+
+@command("manifest", "state", "output", "timezone", "requests_per_minute", "allowed_hosts")
+def plan(
+    manifest: ManifestArgument = None,
+    *,
+    only: Only = None,
+    tag: Tag = None,
+    kind: Kind = None,
+    date: Date = None,
+    json: Json = False,
+    flags: dict[str, str],
+) -> int:
+    """What would run, without asking anybody and without writing anything."""
+    del manifest
+    from runner.app import looking
+
+    return looking.plan(flags, choice(only, tag, kind), date, as_json=json)
+
+
+@command("manifest", "timezone", "allowed_hosts")
+def check(
+    manifest: ManifestArgument = None, *, date: Date = None, json: Json = False, flags: dict[str, str]
+) -> int:
+    """Read the manifest and tell every fault with its place; offline."""
+    del manifest
+    from runner.app import looking
+
+    return looking.check(flags, date, as_json=json)
+
+
+@command("output", "state", "timezone", "language")
+def status(
+    *, only: Only = None, kind: Kind = None, date: Date = None, json: Json = False, flags: dict[str, str]
+) -> int:
+    """How the night stands: every job of the latest batch date, or of --date."""
+    from runner.app import looking
+
+    return looking.status(flags, choice(only, None, kind), date, as_json=json)
+
+
+@command("output", "state", "timezone", "language", "retrigger_after", "max_triggers", "export_poll_interval")
+def explain(job: JobArgument, *, date: Date = None, json: Json = False, flags: dict[str, str]) -> int:
+    """One job's story in plain words: what happened, where it stands, what to do."""
+    from runner.app import looking
+
+    return looking.explain(flags, job, date, as_json=json)
+
+
+@command("manifest", "output", "state", "timezone", "allowed_hosts")
+def retry(
+    manifest: ManifestArgument = None,
+    *,
+    only: Only = None,
+    tag: Tag = None,
+    kind: Kind = None,
+    date: Date = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with who and when.")] = "",
+    json: Json = False,
+    flags: dict[str, str],
+) -> int:
+    """Have failed jobs tried again by the next run, their triggers counted anew."""
+    from runner.app import acting
+
+    return acting.retry(
+        flags, choice(only, tag, kind), date, manifest_given=manifest, reason=reason, as_json=json
+    )
+
+
+@command("output", "state")
+def verify(
+    *, only: Only = None, kind: Kind = None, date: Date = None, json: Json = False, flags: dict[str, str]
+) -> int:
+    """Read every downloaded file again and compare it with the journal."""
+    from runner.app import looking
+
+    return looking.verify(flags, choice(only, None, kind), date, as_json=json)
+
+
+@command()
+def schema(
+    what: Annotated[
+        Literal["manifest", "run"], typer.Argument(help="Of the manifest, or of run.json.")
+    ] = "manifest",
+    *,
+    flags: dict[str, str],
+) -> int:
+    """Print the JSON Schema of the manifest (for editors), or of run.json."""
+    del flags
+    from runner.app import looking
+
+    return looking.schema(what)
+
+
+@command("manifest")
+def init(manifest: ManifestArgument = None, *, json: Json = False, flags: dict[str, str]) -> int:
+    """Write a commented manifest to begin with; never over one that exists."""
+    del manifest
+    from runner.app import acting
+
+    return acting.init(flags, as_json=json)
+
+
+@command()
+def sandbox(
+    scenario: Annotated[
+        str | None, typer.Argument(help="A scenario file; left out: the demo's tenants.")
+    ] = None,
+    *,
+    port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1; 0 takes a free one.")] = 8090,
+    seed: Annotated[int, typer.Option(help="What its chance begins from.")] = 1,
+    tenants: Annotated[int, typer.Option(help="How many tenants the demo has.")] = 36,
+    write: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write the manifest and keys to match here.")
+    ] = None,
+    flags: dict[str, str],
+) -> int:
+    """Serve a local Lucca to try everything against, until interrupted."""
+    del flags
+    from runner.app import acting
+
+    return acting.sandbox(scenario, port=port, seed=seed, tenants=tenants, write=write)
+
+
+def main() -> None:
+    """The entry point: run the verb, tell errors, exit with the code that the interface promises."""
+    arguments = sys.argv[1:]
+    as_json = "--json" in arguments
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except ClickException as error:
+        code = _tell(UsageError(error.format_message()), as_json=as_json)
+    except RunnerError as error:
+        code = _tell(error, as_json=as_json)
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; what we did stands.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the last place that can still tell it without a key
+        code = _tell_internal(error, as_json=as_json)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(error: RunnerError, *, as_json: bool) -> int:
+    from runner.app.tell import tell_error
+
+    return tell_error(error, as_json=as_json)
+
+
+def _tell_internal(error: Exception, *, as_json: bool) -> int:
+    from runner.app.tell import tell_internal
+
+    return tell_internal(error, as_json=as_json)

@@ -1,0 +1,407 @@
+"""The engine: takes what is due, runs its step when there is room, records what came of it, waits for the next.
+
+Owns the road of a job through one run: from a state to its step, from the step's outcome to the journal, and
+the bearing of trouble. Who may go at which moment is `runner.turns`. Must not know the wire, SQL, files or
+pages. States change through `jobs.advance` alone; `_record` is its only caller here, and stores each change
+before anything follows from it.
+
+Nobody waits in a task of his own: a job that waits is an entry in a heap, so ten thousand of them cost next to nothing.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from random import Random
+from typing import Final
+
+import anyio
+import structlog
+
+from runner.clock import Clock, wait_for
+from runner.credentials import CredentialError
+from runner.errors import StorageError
+from runner.jobs import agenda
+from runner.jobs import model as m
+from runner.jobs.agenda import Action, Conclude, Do, Policy, Step, Wait
+from runner.jobs.machine import advance
+from runner.jobs.remedies import job_error
+from runner.output import Output
+from runner.pacing import BAD_ANSWERS, pause_seconds
+from runner.steps import Bearing, Memory, Outcome, Tools, Trouble, take
+from runner.turns import Client, JournalPort, Limits, SenderPort, Tenant, Turn, Turns
+
+_log = structlog.get_logger("runner.engine")
+
+LOOKS: Final = 4
+"""How often the look at a finished job is tried; the next night looks again."""
+GRACE_SECONDS: Final = 5.0
+"""How long requests in flight may go on after the night was stopped."""
+LONGEST_SLEEP_SECONDS: Final = 30.0
+"""After a suspend the timers of the machine are late; so the engine looks up now and then."""
+KEYS_AT_A_TIME: Final = 8
+
+_STORED: Final = tuple(f.name for f in fields(m.Job) if f.name != "live")
+
+Observer = Callable[[m.Job, m.Job, m.Event], None]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What the engine keeps of a job beside it: none of it outlives the run."""
+
+    tenant: Tenant
+    lane: tuple[str, str] | None
+    opening: m.Event | None = None
+    open: bool = True
+    busy: bool = False
+    troubles: int = 0
+    bad_answers: int = 0
+    not_before: float = 0.0
+
+
+class Engine:
+    """Runs one night's jobs to their ends, or until it is stopped.
+
+    Attributes:
+        jobs: every job it was given, as it stands now.
+        reason: why it stopped early: `deadline`, or what `stop` was told.
+        crashed: jobs left alone after a fault of this program.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        journal: JournalPort,
+        sender: SenderPort,
+        output: Output,
+        memory: Memory,
+        policy: Policy,
+        limits: Limits,
+        night: date,
+        random: Random,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        """Everything it touches comes in from outside: ports in tests, the real things in `app`."""
+        self.jobs: dict[int, m.Job] = {}
+        self.reason: str | None = None
+        self.crashed: list[str] = []
+        self._clock = clock
+        self._journal = journal
+        self._output = output
+        self._memory = memory
+        self._policy = policy
+        self._night = night
+        self._random = random
+        self._observers = observers
+        self._entries: dict[int, _Entry] = {}
+        self._lanes: dict[tuple[str, str], deque[int]] = {}
+        self._timers: list[tuple[float, int]] = []
+        self._open = 0
+        self._wake = anyio.Event()
+        self._turns = Turns(clock, journal, sender, limits, self._look_up)
+        self._tasks = anyio.create_task_group()
+        self._key_limiter = anyio.CapacityLimiter(KEYS_AT_A_TIME)
+        self._storage_error: StorageError | None = None
+
+    def add(self, client: Client, jobs: Iterable[tuple[m.Job, m.Event | None]]) -> None:
+        """Take up jobs of a tenant, each with the event that opens it again, if one does."""
+        tenant = self._turns.tenant(client)
+        for job, opening in jobs:
+            lane = None if job.finished and opening is None else job.spec.lane
+            self.jobs[job.id] = job
+            self._entries[job.id] = _Entry(tenant, lane, opening)
+            tenant.jobs.append(job.id)
+            self._open += 1
+            if lane is not None:
+                self._lanes.setdefault(lane, deque()).append(job.id)
+
+    async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
+        """Work until every job has ended, the deadline is reached, or `stop` was called; `reason` says which.
+
+        Raises:
+            StorageError: the journal or the output failed. Nothing was sent whose intent could not be stored.
+        """
+        for lane, ids in self._lanes.items():
+            self._lanes[lane] = deque(sorted(ids, key=lambda id_: lane_order(self.jobs[id_])))
+        async with self._tasks:
+            for id_, entry in self._entries.items():
+                if entry.lane is None or self._lanes[entry.lane][0] == id_:
+                    self._schedule(id_)
+            while self._open and self.reason is None:
+                now = self._clock.now().boot_seconds
+                if now >= until_boot_seconds:
+                    self.stop("deadline")
+                    break
+                self._wake = anyio.Event()
+                while self._timers and self._timers[0][0] <= now:
+                    self._schedule(heapq.heappop(self._timers)[1])
+                self._start_turns(now)
+                next_moment = min(
+                    self._timers[0][0] if self._timers else now + LONGEST_SLEEP_SECONDS, until_boot_seconds
+                )
+                next_moment = min(next_moment, self._turns.next_moment(), now + LONGEST_SLEEP_SECONDS)
+                await wait_for(self._wake, next_moment - now)
+            await self._let_finish()
+            self._tasks.cancel_scope.cancel()
+        await self._put_away()
+        if self._storage_error is not None:
+            raise self._storage_error
+
+    def stop(self, reason: str) -> None:
+        """Start nothing more; what is in flight has a few seconds."""
+        if self.reason is None:
+            self.reason = reason
+        self._look_up()
+
+    def waits_for(self, job: m.Job) -> Action:
+        """What `job` does next, for those who show the night."""
+        return agenda.next_action(job, self._clock.now(), self._policy)
+
+    def _look_up(self) -> None:
+        self._wake.set()
+
+    async def _let_finish(self) -> None:
+        end = self._clock.now().boot_seconds + GRACE_SECONDS
+        while any(entry.busy for entry in self._entries.values()):
+            left = end - self._clock.now().boot_seconds
+            if left <= 0:
+                return
+            self._wake = anyio.Event()
+            await wait_for(self._wake, min(left, 0.5))
+
+    async def _put_away(self) -> None:
+        """Downloads that wait beside their places are of no use to the next run, which asks for them again."""
+        temps = [temp for job in self.jobs.values() for staged in job.live.staged for _, temp in staged.parts]
+        if temps and self._storage_error is None:
+            await self._output.discard(temps)
+
+    # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
+
+    def _schedule(self, id_: int) -> None:
+        """Look at what the job does next and put it where it waits for that."""
+        entry, job = self._entries[id_], self.jobs[id_]
+        if entry.busy or not entry.open or self.reason is not None:
+            return
+        now = self._clock.now()
+        action = self._action(id_)
+        if isinstance(action, Conclude) or (isinstance(action, Do) and action.step is Step.PLACE):
+            entry.busy = True
+            self._tasks.start_soon(self._take_local, id_)
+        elif entry.tenant.parked is not None and not isinstance(action, agenda.Rest):
+            entry.busy = True
+            self._tasks.start_soon(self._fail_parked, id_)
+        elif isinstance(action, Wait) or entry.not_before > now.boot_seconds:
+            until = action.until_boot_seconds if isinstance(action, Wait) else 0.0
+            heapq.heappush(self._timers, (max(until, entry.not_before), id_))
+            self._look_up()
+        elif isinstance(action, Do):
+            self._queue(entry, id_, action.step)
+        else:
+            self._close(id_, job)
+
+    def _action(self, id_: int) -> Action:
+        opening = self._entries[id_].opening
+        if opening is not None:
+            return Conclude(opening)
+        return agenda.next_action(self.jobs[id_], self._clock.now(), self._policy)
+
+    def _queue(self, entry: _Entry, id_: int, step: Step) -> None:
+        tenant = entry.tenant
+        if tenant.key is not None:
+            self._turns.ask(tenant, id_, step.priority)
+            return
+        tenant.waiting.append(id_)
+        if not tenant.key_asked:
+            tenant.key_asked = True
+            self._tasks.start_soon(self._fetch_key, tenant)
+
+    def _start_turns(self, now: float) -> None:
+        while (turn := self._turns.next(now)) is not None:
+            entry, action = self._entries[turn.id], self._action(turn.id)
+            if entry.busy or not entry.open or not isinstance(action, Do) or entry.tenant.parked is not None:
+                # It waited so long for its turn that something else comes first now.
+                turn.end()
+                self._schedule(turn.id)
+                continue
+            entry.busy = True
+            self._tasks.start_soon(self._take_turn, turn.id, action.step, turn)
+
+    def _close(self, id_: int, job: m.Job) -> None:
+        """The job has ended for this run; the next of its lane may begin, unless this one is still in flight."""
+        entry = self._entries[id_]
+        entry.open = False
+        self._open -= 1
+        self._look_up()
+        lane = self._lanes.get(entry.lane) if entry.lane is not None else None
+        if lane is None or lane[0] != id_:
+            return
+        lane.popleft()
+        if not job.finished:
+            for later in lane:
+                self._entries[later].open = False
+                self._open -= 1
+            lane.clear()
+        elif lane:
+            self._schedule(lane[0])
+
+    async def _fetch_key(self, tenant: Tenant) -> None:
+        try:
+            async with self._key_limiter:
+                tenant.key = await tenant.client.key()
+        except CredentialError as error:
+            self._park(tenant, m.ErrorCode.SECRET, str(error))
+        waiting, tenant.waiting = tenant.waiting, []
+        for id_ in waiting:
+            self._schedule(id_)
+
+    # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _take_turn(self, id_: int, step: Step, turn: Turn) -> None:
+        try:
+            await self._guarded(id_, self._exchange(id_, step, turn))
+        finally:
+            turn.end()
+
+    async def _exchange(self, id_: int, step: Step, turn: Turn) -> None:
+        outcome = await take(step, self.jobs[id_], self._tools(id_, turn))
+        turn.end()
+        await self._apply(id_, outcome)
+        await self._go_on(id_)
+
+    async def _take_local(self, id_: int) -> None:
+        await self._guarded(id_, self._go_on(id_))
+
+    async def _go_on(self, id_: int) -> None:
+        """Everything that needs no request, at once."""
+        while self.reason is None or self.reason == "deadline":
+            action = self._action(id_)
+            if isinstance(action, Conclude):
+                self._entries[id_].opening = None
+                await self._record(id_, action.event)
+            elif isinstance(action, Do) and action.step is Step.PLACE:
+                await self._apply(id_, await take(Step.PLACE, self.jobs[id_], self._tools(id_, None)))
+            else:
+                return
+
+    async def _fail_parked(self, id_: int) -> None:
+        tenant = self._entries[id_].tenant
+        assert tenant.parked is not None  # noqa: S101 - said by the caller
+        code, detail = tenant.parked
+        failed = m.Failed(job_error(code, self.jobs[id_].spec, detail))
+        await self._guarded(id_, self._apply(id_, Outcome((failed,))))
+
+    async def _guarded(self, id_: int, work: Coroutine[object, object, None]) -> None:
+        """One job's trouble with this program must not touch another's."""
+        entry = self._entries[id_]
+        try:
+            await work
+        except StorageError as error:
+            self._storage_error = self._storage_error or error
+            self.stop("storage")
+        except Exception:
+            job = self.jobs[id_]
+            _log.exception("job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value)
+            self.crashed.append(job.label)
+            entry.busy = False
+            self._close(id_, job)
+            return
+        entry.busy = False
+        self._schedule(id_)
+        self._look_up()
+
+    def _tools(self, id_: int, turn: Turn | None) -> Tools:
+        return Tools(
+            clock=self._clock,
+            line=turn,
+            output=self._output,
+            memory=self._memory,
+            night=self._night,
+            record=lambda event: self._record(id_, event),
+            scrub=self._entries[id_].tenant.scrub,
+        )
+
+    async def _apply(self, id_: int, outcome: Outcome) -> None:
+        entry = self._entries[id_]
+        for event in outcome.events:
+            if isinstance(event, m.Failed):
+                if event.error.code is m.ErrorCode.KEY_REFUSED and entry.tenant.parked is None:
+                    self._park(
+                        entry.tenant, event.error.code, "refused to another job of this tenant just now"
+                    )
+                if self.jobs[id_].finished:
+                    # Only the look at a finished job failed; what it has, it keeps.
+                    self.jobs[id_] = agenda.looked(self.jobs[id_])
+                    continue
+            await self._record(id_, event)
+        if outcome.trouble is None:
+            entry.troubles = entry.bad_answers = 0
+        else:
+            await self._bear(id_, outcome.trouble)
+
+    async def _bear(self, id_: int, trouble: Trouble) -> None:
+        """Wait trouble out; only answers that are no content are counted to an end."""
+        entry, job = self._entries[id_], self.jobs[id_]
+        bad = trouble.bearing is Bearing.BAD_ANSWER
+        attempt = entry.bad_answers if bad else entry.troubles
+        if bad:
+            entry.bad_answers += 1
+        else:
+            entry.troubles += 1
+        _log.info(
+            "request.troubled",
+            tenant=job.spec.tenant,
+            job=job.spec.name,
+            trouble=trouble.bearing.value,
+            attempt=attempt + 1,
+        )
+        if job.finished and attempt + 1 >= LOOKS:
+            self.jobs[id_] = agenda.looked(job)
+            return
+        if entry.bad_answers >= BAD_ANSWERS:
+            entry.bad_answers = 0
+            await self._record(id_, m.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail)))
+            return
+        pause = pause_seconds(attempt, self._random, trouble.retry_after_seconds)
+        entry.not_before = self._clock.now().boot_seconds + pause
+        if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
+            entry.tenant.domain.pause(entry.not_before)
+
+    def _park(self, tenant: Tenant, code: m.ErrorCode, detail: str) -> None:
+        """After a refused or missing key the tenant's other jobs fail without further requests in this run."""
+        tenant.parked = (code, detail)
+        for id_ in tenant.jobs:
+            entry = self._entries[id_]
+            if entry.lane is None or self._lanes[entry.lane][0] == id_:
+                self._schedule(id_)
+
+    async def _record(self, id_: int, event: m.Event) -> m.Job:
+        """Let the event happen to the job: stored first, then known."""
+        before = self.jobs[id_]
+        now = self._clock.now()
+        after = advance(before, event, now)
+        if any(getattr(before, name) is not getattr(after, name) for name in _STORED):
+            note = event.why if isinstance(event, m.TriggerLetGo) else ""
+            await self._journal.record(before, after, type(event).__name__, self._night, now.wall, note)
+        self.jobs[id_] = after
+        if before.live.staged and not after.live.staged and not isinstance(event, m.Placed):
+            await self._output.discard([temp for staged in before.live.staged for _, temp in staged.parts])
+        if after.state is not before.state:
+            _log.info(
+                f"{after.spec.kind}.{after.state.value}",
+                tenant=after.spec.tenant,
+                job=after.spec.name,
+                **({"error": after.error.code.value} if after.error is not None else {}),
+            )
+        for observer in self._observers:
+            observer(before, after, event)
+        return after
+
+
+def lane_order(job: m.Job) -> tuple[bool, date, int]:
+    """Within a lane what is in flight goes on first, then the oldest date."""
+    spec = job.spec
+    in_flight = job.state not in (m.State.PENDING, m.State.FAILED)
+    return not in_flight, spec.ends_at if isinstance(spec, m.ExportSpec) else spec.due, job.id

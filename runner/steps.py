@@ -1,0 +1,441 @@
+"""The steps: one action on the outside world each, `async (job, tools) → Outcome`.
+
+Owns the sequence of a single exchange: which request, how its answer becomes an event. A step never waits for
+later, never loops, never decides what comes next (that is `jobs.agenda`) and never changes a state (that is
+`jobs.advance`); two of them record an intent through `tools.record` before their effect, which is the point
+of the whole program.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import Final, Protocol, TypeVar
+
+from runner import content, derived, lucca
+from runner.clock import Clock
+from runner.content import Buffer
+from runner.jobs import model as m
+from runner.jobs.agenda import Step, template_of
+from runner.jobs.machine import ends_text, missing_pieces, stamp
+from runner.jobs.remedies import job_error
+from runner.output import Derivation, InTheWayError, Output, Spooled, TooLargeError
+from runner.transport import (
+    ANSWER_CAP_BYTES,
+    CONTENT_CAP_BYTES,
+    Answer,
+    BrokenAnswerError,
+    LostError,
+    NotSentError,
+    Stream,
+    UnreachableError,
+)
+
+EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
+"""Of the answers; derived files have their own."""
+
+T = TypeVar("T")
+
+
+class Bearing(Enum):
+    """What kind of trouble a step met; decides how long it is borne."""
+
+    PASSING = "passing"
+    THROTTLED = "throttled"
+    BAD_ANSWER = "bad_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Ask again later. `detail` is safe to show."""
+
+    bearing: Bearing
+    detail: str
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a step: events in order, then perhaps trouble that makes it worth waiting."""
+
+    events: tuple[m.Event, ...] = ()
+    trouble: Trouble | None = None
+
+
+class Memory(Protocol):
+    """What is remembered of a domain from job to job and night to night."""
+
+    def doubled(self, domain: str) -> bool:
+        """Whether the content answers under the doubled path."""
+
+    async def remember_doubled(self, domain: str, doubled: bool) -> None:  # noqa: FBT001 - the fact itself
+        """Remember which path answered."""
+
+    async def template(self, domain: str, sha256: str) -> int | None:
+        """The template created for this content."""
+
+    async def remember_template(self, domain: str, sha256: str, template_id: int) -> None:
+        """Remember it."""
+
+    async def forget_template(self, domain: str, sha256: str) -> None:
+        """It is no longer usable."""
+
+
+class Line(Protocol):
+    """One turn to send one request to a tenant's host: the slot of the budget is taken, the key is known."""
+
+    async def send(self, request: lucca.Request) -> Answer:
+        """Send and read; raises what `Transport.send` raises."""
+
+    def download(self, request: lucca.Request) -> AbstractAsyncContextManager[Stream]:
+        """Send and stream."""
+
+    def end(self) -> None:
+        """Nothing more is sent in this turn: let the next one have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """All that a step may touch."""
+
+    clock: Clock
+    line: Line | None
+    output: Output
+    memory: Memory
+    night: date
+    record: Callable[[m.Event], Awaitable[m.Job]]
+    scrub: Callable[[str], str]
+
+
+async def take(step: Step, job: m.Job, tools: Tools) -> Outcome:
+    """Take one step and tell what came of it.
+
+    Raises:
+        StorageError: the output or the journal failed; the run cannot go on.
+    """
+    try:
+        return await _STEPS[step](job, tools)
+    except lucca.RefusedError as refusal:
+        return _failed(job, m.ErrorCode(refusal.code), tools.scrub(refusal.detail))
+    except UnreachableError as error:
+        return _failed(job, m.ErrorCode.UNREACHABLE, error.detail)
+    except TooLargeError as error:
+        return Outcome(
+            trouble=Trouble(Bearing.BAD_ANSWER, f"the answer is larger than {error.cap_bytes} bytes")
+        )
+    except InTheWayError as error:
+        return _failed(job, m.ErrorCode.STORAGE, str(error))
+    except (lucca.TroubleError, NotSentError, LostError, BrokenAnswerError) as trouble:
+        return Outcome(trouble=_trouble(trouble, tools))
+
+
+_Any = lucca.TroubleError | NotSentError | LostError | BrokenAnswerError
+
+
+def _trouble(trouble: _Any, tools: Tools) -> Trouble:
+    detail = tools.scrub(trouble.detail)
+    if isinstance(trouble, lucca.ThrottledError):
+        return Trouble(Bearing.THROTTLED, detail, trouble.retry_after_seconds)
+    if isinstance(trouble, lucca.NotContentError | BrokenAnswerError):
+        return Trouble(Bearing.BAD_ANSWER, detail)
+    return Trouble(Bearing.PASSING, detail, getattr(trouble, "retry_after_seconds", None))
+
+
+def _failed(job: m.Job, code: m.ErrorCode, detail: str) -> Outcome:
+    return Outcome((m.Failed(job_error(code, job.spec, detail)),))
+
+
+async def _send(tools: Tools, request: lucca.Request) -> Answer:
+    assert tools.line is not None  # noqa: S101 - a step that sends has a line
+    return await tools.line.send(request)
+
+
+async def _ask(tools: Tools, request: lucca.Request) -> Answer:
+    answer = await _send(tools, request)
+    lucca.check_status(answer.status, answer.headers, answer.body)
+    return answer
+
+
+# ── exports ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _export(job: m.Job) -> m.ExportSpec:
+    assert isinstance(job.spec, m.ExportSpec)  # noqa: S101 - the agenda chose a step of exports
+    return job.spec
+
+
+def _report(job: m.Job) -> m.ReportSpec:
+    assert isinstance(job.spec, m.ReportSpec)  # noqa: S101 - the agenda chose a step of reports
+    return job.spec
+
+
+async def _survey(job: m.Job, tools: Tools) -> Outcome:
+    answer = await _ask(tools, lucca.latest_exports(_export(job).configuration_id))
+    items = tuple(m.Sighting(line.id, line.ends_at) for line in lucca.read_export_list(answer.body))
+    return Outcome((m.Listed(items, server_date=lucca.server_date(answer.headers)),))
+
+
+async def _poll(job: m.Job, tools: Tools) -> Outcome:
+    baseline, seen = job.baseline_id or 0, job.live.known
+    answer = await _ask(tools, lucca.exports_after(_export(job).configuration_id, baseline, job.live.listed))
+    lines = lucca.read_export_list(answer.body)
+    items = tuple(m.Sighting(line.id, line.ends_at) for line in lines if line.id > baseline)
+    # A server that ignores the page would answer the same for ever.
+    news = any(item.id not in seen for item in items)
+    complete = len(lines) < lucca.LOOK_BACK or not news
+    return Outcome((m.Listed(items, complete=complete, server_date=lucca.server_date(answer.headers)),))
+
+
+async def _identify(job: m.Job, tools: Tools) -> Outcome:
+    id_, domain = job.live.unidentified[0], job.spec.domain
+    doubled = tools.memory.doubled(domain) is not job.live.other_path
+    try:
+        answer = await _ask(tools, lucca.export_identity(id_, doubled=doubled))
+    except lucca.RefusedError as refusal:
+        if refusal.code != "not_found":
+            raise
+        # Not there under either path: it was archived meanwhile, and is nobody's.
+        return Outcome((m.Identified(id_, None) if job.live.other_path else m.PathMissed(),))
+    identity = lucca.read_export_identity(answer.body)
+    if identity.id != id_:
+        raise lucca.NotContentError("another export than the one asked for")
+    await tools.memory.remember_doubled(domain, doubled)
+    ours = identity.configuration_id in (None, _export(job).configuration_id)
+    return Outcome((m.Identified(id_, identity.ends_at if ours else None),))
+
+
+async def _trigger(job: m.Job, tools: Tools) -> Outcome:
+    spec = job.spec
+    job = await tools.record(m.Triggered(_stamp(job, tools)))
+    if isinstance(spec, m.ExportSpec):
+        request = lucca.run_export(spec.configuration_id, spec.ends_at)
+    else:
+        template_id = template_of(job)
+        assert template_id is not None  # noqa: S101 - the agenda creates it first
+        request = lucca.create_report(template_id, spec.starts_on, spec.ends_on)
+    try:
+        answer = await _send(tools, request)
+    except NotSentError as error:
+        return Outcome((m.TriggerUnsent(),), Trouble(Bearing.PASSING, error.detail))
+    except UnreachableError as error:
+        failed = m.Failed(job_error(m.ErrorCode.UNREACHABLE, spec, error.detail))
+        return Outcome((m.TriggerUnsent(), failed))
+    except (LostError, BrokenAnswerError) as error:
+        return _let_go(job, tools, error.detail, None)
+    try:
+        if isinstance(spec, m.ExportSpec):
+            return _export_triggered(job, tools, answer)
+        return await _report_triggered(job, tools, answer)
+    except lucca.ThrottledError as trouble:
+        return Outcome((m.TriggerUnsent(),), _trouble(trouble, tools))
+
+
+def _export_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome:
+    result = lucca.read_run_answer(answer.status, answer.headers, answer.body)
+    if isinstance(result, lucca.Unknown):
+        return _let_go(job, tools, tools.scrub(result.why), lucca.server_date(answer.headers))
+    return Outcome((m.TriggerAnswered(result, stamp(tools.clock.now(), lucca.server_date(answer.headers))),))
+
+
+async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome:
+    spec = _report(job)
+    try:
+        lucca.check_status(answer.status, answer.headers, answer.body)
+        report_id = lucca.read_created_id(answer.body)
+    except lucca.RefusedError as refusal:
+        gone = refusal.code in ("forbidden", "not_found") and isinstance(spec.template, m.TemplateBody)
+        if not gone or job.template_made:
+            raise
+        assert isinstance(spec.template, m.TemplateBody)  # noqa: S101 - said above, for the type checker
+        await tools.memory.forget_template(spec.domain, spec.template.sha256)
+        return Outcome((m.TemplateRefused(),))
+    except (lucca.PassingError, lucca.NotContentError) as trouble:
+        let_go = _let_go(job, tools, tools.scrub(trouble.detail), lucca.server_date(answer.headers))
+        return Outcome(let_go.events, _trouble(trouble, tools))
+    return Outcome(
+        (m.TriggerAnswered(report_id, stamp(tools.clock.now(), lucca.server_date(answer.headers))),)
+    )
+
+
+def _let_go(job: m.Job, tools: Tools, why: str, server_date: datetime | None) -> Outcome:
+    moment = stamp(tools.clock.now(), server_date or _server_now(job, tools))
+    # A report leaves no trace to look for, so it is asked for again, after a pause like any other trouble.
+    trouble = Trouble(Bearing.PASSING, why) if isinstance(job.spec, m.ReportSpec) else None
+    return Outcome((m.TriggerLetGo(moment, why),), trouble)
+
+
+def _stamp(job: m.Job, tools: Tools) -> m.Stamp:
+    return stamp(tools.clock.now(), _server_now(job, tools))
+
+
+def _server_now(job: m.Job, tools: Tools) -> datetime | None:
+    """The host's own time, carried on from its last `Date` header."""
+    seen = job.live.server_date
+    return None if seen is None else seen[0] + timedelta(seconds=tools.clock.now().boot_seconds - seen[1])
+
+
+# ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _create_template(job: m.Job, tools: Tools) -> Outcome:
+    template = _report(job).template
+    assert isinstance(template, m.TemplateBody)  # noqa: S101 - the agenda asks only for these
+    domain = job.spec.domain
+    known = await tools.memory.template(domain, template.sha256)
+    if known is None:
+        answer = await _ask(tools, lucca.create_template(template.body))
+        known = lucca.read_created_id(answer.body)
+        await tools.memory.remember_template(domain, template.sha256, known)
+    return Outcome((m.TemplateCreated(known),))
+
+
+async def _poll_report(job: m.Job, tools: Tools) -> Outcome:
+    try:
+        answer = await _ask(tools, lucca.report_status(job.remote_ids[-1]))
+    except lucca.RefusedError as refusal:
+        if refusal.code != "not_found":
+            raise
+        return Outcome((m.ReportLost(),))
+    status = lucca.read_report_status(answer.body)
+    return Outcome(
+        (m.ReportPolled("done" if status == "done" else "error" if status == "error" else "pending"),)
+    )
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _NotOursError(Exception):
+    """The content says that it answers another job."""
+
+    def __init__(self, ends_at: str | None) -> None:
+        super().__init__()
+        self.ends_at = ends_at
+
+
+async def _fetch(job: m.Job, tools: Tools) -> Outcome:
+    remote_id, format_ = missing_pieces(job)[0]
+    if isinstance(job.spec, m.ExportSpec):
+        return await _fetch_export(job, tools, remote_id)
+    try:
+        return await _fetch_report(job, tools, remote_id, format_)
+    except lucca.RefusedError as refusal:
+        if refusal.code != "not_found":
+            raise
+        return Outcome((m.ReportLost(),))
+
+
+async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
+    spec = _export(job)
+    doubled = tools.memory.doubled(spec.domain) is not job.live.other_path
+
+    def inspect(_stream: Stream, buffer: Buffer) -> content.ExportContent:
+        told = content.read_export_content(buffer)
+        if told.id != remote_id:
+            raise lucca.NotContentError("another export than the one asked for")
+        ends_at = None if told.ends_at is None else told.ends_at[:19]
+        if told.configuration_id not in (None, spec.configuration_id) or ends_at not in (
+            None,
+            ends_text(job),
+        ):
+            if job.live.known.get(remote_id) == ends_text(job):
+                raise lucca.NotContentError("the list and the content tell different ends")
+            raise _NotOursError(
+                told.ends_at if told.configuration_id in (None, spec.configuration_id) else None
+            )
+        return told
+
+    stem = f"{spec.name}-{remote_id}"
+    derivations = [
+        Derivation(name, stem + derived.FORMATS[name].suffix, derived.FORMATS[name].write)
+        for name in spec.formats
+        if name != "json"
+    ]
+    request = lucca.export_content(remote_id, doubled=doubled)
+    try:
+        spooled, staged = await _download(job, tools, request, (remote_id, "json"), inspect, derivations)
+    except lucca.RefusedError as refusal:
+        if refusal.code != "not_found" or job.live.other_path:
+            raise
+        return Outcome((m.PathMissed(),))
+    except content.NotContentError as error:
+        raise lucca.NotContentError(error.reason) from None
+    except _NotOursError as other:
+        return Outcome((m.Misattributed(remote_id, other.ends_at),))
+    await tools.memory.remember_doubled(spec.domain, doubled)
+    told = m.Content(remote_id, len(spooled.result.entries), spooled.result.starts_at)
+    return Outcome((m.Fetched(replace(staged, content=told)),))
+
+
+async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:
+    def inspect(stream: Stream, buffer: Buffer) -> None:
+        if not stream.length_known:
+            raise lucca.NotContentError("its end cannot be told: neither a length nor chunks")
+        lucca.check_report_content(bytes(buffer[:400]), len(buffer), stream.headers, format_)
+
+    request = lucca.report_content(remote_id, format_)
+    _, staged = await _download(job, tools, request, (remote_id, format_), inspect)
+    return Outcome((m.Fetched(staged),))
+
+
+async def _download(
+    job: m.Job,
+    tools: Tools,
+    request: lucca.Request,
+    piece: tuple[int, str],
+    inspect: Callable[[Stream, Buffer], T],
+    derivations: Sequence[Derivation[T]] = (),
+) -> tuple[Spooled[T], m.Staged]:
+    """Stream an answer to its place's side, check it whole, derive from it, flush it to disk."""
+    remote_id, format_ = piece
+    spec = job.spec
+    filename = f"{spec.name}-{remote_id}.{EXTENSIONS[format_]}"
+    line = tools.line
+    assert line is not None  # noqa: S101 - a step that sends has a line
+    async with tools.output.spool(tools.night, spec.tenant, filename, cap_bytes=CONTENT_CAP_BYTES) as spool:
+        async with line.download(request) as stream:
+            if not 200 <= stream.status < 300:
+                lucca.check_status(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
+            async for chunk in stream.chunks(CONTENT_CAP_BYTES):
+                await spool.write(chunk)
+        line.end()
+        spooled = await spool.finish(lambda buffer: inspect(stream, buffer), derivations)
+    parts = [(format_, spooled.answer), *spooled.derived.items()]
+    records = tuple(
+        (m.FileRecord(part.path, part.size_bytes, part.sha256, remote_id, name), part.temp)
+        for name, part in parts
+    )
+    return spooled, m.Staged(remote_id, records, underived=tuple(spooled.underived))
+
+
+async def _place(job: m.Job, tools: Tools) -> Outcome:
+    temps: dict[str, str] = {}
+    for staged in job.live.staged:
+        temps.update({record.path: temp for record, temp in staged.parts})
+    if temps:
+        records = tuple(record for staged in job.live.staged for record, _ in staged.parts)
+        job = await tools.record(m.Named(records))
+    unplaced = tuple(record for record in job.files if not record.placed)
+    if not unplaced:
+        return Outcome((m.Placed(()),))
+    result = await tools.output.place(unplaced, temps)
+    events: tuple[m.Event, ...] = ()
+    if result.missing:
+        events = (m.FilesMissed(tuple(result.missing)),)
+    if result.placed:
+        events = (*events, m.Placed(tuple(result.placed)))
+    return Outcome(events)
+
+
+_Step = Callable[[m.Job, Tools], Awaitable[Outcome]]
+_STEPS: Mapping[Step, _Step] = {
+    Step.SURVEY: _survey,
+    Step.IDENTIFY: _identify,
+    Step.TRIGGER: _trigger,
+    Step.POLL: _poll,
+    Step.CREATE_TEMPLATE: _create_template,
+    Step.POLL_REPORT: _poll_report,
+    Step.FETCH: _fetch,
+    Step.PLACE: _place,
+}

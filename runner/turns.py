@@ -1,0 +1,253 @@
+"""Turns: who may send a request at which moment.
+
+Owns the limits on requests in flight (all together, and per domain), the budget per domain, the pauses a host
+asked for, and the
+order among those who ask: triggers and downloads before polls, domains in rotation. A turn is good for one request and
+holds its places only for that long. Must not know what a job is: it deals in numbers.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Final, Protocol
+
+from runner.clock import Clock
+from runner.credentials import Secret
+from runner.jobs.model import ErrorCode, Job
+from runner.journal import Spend
+from runner.lucca import Request
+from runner.pacing import SlidingWindow
+from runner.transport import Answer, Stream
+
+UNPROVEN_REQUESTS: Final = 2
+"""Requests in flight for a tenant whose key has not worked yet: a refused key is shown at most so often."""
+
+
+class JournalPort(Protocol):
+    """What a run asks of the journal."""
+
+    async def record(
+        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
+    ) -> None:
+        """Store a change, durably, before returning."""
+
+    async def spend(self, spend: Spend) -> None:
+        """Store that a request is about to leave, so that a restart knows it."""
+
+
+class SenderPort(Protocol):
+    """What a run asks of the transport."""
+
+    async def send(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Answer:
+        """Send and read."""
+
+    def download(
+        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Send and stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many requests at a time."""
+
+    in_flight: int = 64
+    in_flight_per_domain: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A tenant as a run needs it.
+
+    Attributes:
+        name: of the tenant.
+        domain: its host.
+        requests_per_minute: the domain's budget; of several tenants' the least counts.
+        key: fetches the API key; asked once, when it is first needed.
+        spent: boot seconds at which earlier runs sent requests to the domain.
+    """
+
+    name: str
+    domain: str
+    requests_per_minute: int
+    key: Callable[[], Awaitable[Secret]]
+    spent: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
+class Domain:
+    """One host: what is shared by its tenants."""
+
+    name: str
+    window: SlidingWindow
+    running: int = 0
+    paused_until: float = 0.0
+    asking: list[tuple[int, int, int]] = field(default_factory=list)
+    queued: bool = False
+
+    def pause(self, until_boot_seconds: float) -> None:
+        """Send nothing to it before then."""
+        self.paused_until = max(self.paused_until, until_boot_seconds)
+
+
+@dataclass(slots=True, eq=False)
+class Tenant:
+    """One client in this run: its key, and whether it works."""
+
+    client: Client
+    domain: Domain
+    key: Secret | None = None
+    key_asked: bool = False
+    proven: bool = False
+    running: int = 0
+    parked: tuple[ErrorCode, str] | None = None
+    waiting: list[int] = field(default_factory=list)
+    jobs: list[int] = field(default_factory=list)
+
+    def scrub(self, text: str) -> str:
+        """`text` without the key: a server may echo what it was sent."""
+        return text if self.key is None else text.replace(self.key.reveal(), "…")
+
+
+class Turns:
+    """Gives out turns, one request each."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        journal: JournalPort,
+        sender: SenderPort,
+        limits: Limits,
+        changed: Callable[[], None],
+    ) -> None:
+        """`changed` is called whenever another turn may have become possible."""
+        self._clock = clock
+        self._journal = journal
+        self._sender = sender
+        self._limits = limits
+        self._changed = changed
+        self._domains: dict[str, Domain] = {}
+        self._tenants: dict[str, Tenant] = {}
+        self._askers: dict[int, Tenant] = {}
+        self._queue: deque[Domain] = deque()
+        self._timers: list[tuple[float, str]] = []
+        self._sequence = 0
+        self._running = 0
+
+    def tenant(self, client: Client) -> Tenant:
+        """The tenant of this name, made when it is new."""
+        if client.name not in self._tenants:
+            domain = self._domains.get(client.domain)
+            if domain is None:
+                window = SlidingWindow(client.requests_per_minute, client.spent)
+                domain = self._domains[client.domain] = Domain(client.domain, window)
+            domain.window.lower(client.requests_per_minute)
+            self._tenants[client.name] = Tenant(client, domain)
+        return self._tenants[client.name]
+
+    def ask(self, tenant: Tenant, id_: int, priority: int) -> None:
+        """Ask for a turn. The lower the priority's number the sooner; who asks twice is heard once."""
+        if id_ in self._askers:
+            return
+        self._askers[id_] = tenant
+        self._sequence += 1
+        heapq.heappush(tenant.domain.asking, (priority, self._sequence, id_))
+        self._enqueue(tenant.domain)
+
+    def next(self, now: float) -> "Turn | None":
+        """A turn for the next in order, or None while nobody may go."""
+        while self._timers and self._timers[0][0] <= now:
+            self._enqueue(self._domains[heapq.heappop(self._timers)[1]])
+        while self._queue and self._running < self._limits.in_flight:
+            domain = self._queue.popleft()
+            domain.queued = False
+            if not domain.asking or domain.running >= self._limits.in_flight_per_domain:
+                continue
+            tenant = self._askers[domain.asking[0][2]]
+            if not tenant.proven and tenant.running >= UNPROVEN_REQUESTS:
+                continue
+            delay = max(domain.window.delay_seconds(now), domain.paused_until - now)
+            if delay > 0:
+                heapq.heappush(self._timers, (now + delay, domain.name))
+                continue
+            _, _, id_ = heapq.heappop(domain.asking)
+            del self._askers[id_]
+            self._enqueue(domain)
+            return Turn(self, tenant, id_)
+        return None
+
+    def next_moment(self) -> float:
+        """The boot second at which a domain that had to wait may go on."""
+        return self._timers[0][0] if self._timers else float("inf")
+
+    def _enqueue(self, domain: Domain) -> None:
+        if domain.asking and not domain.queued:
+            domain.queued = True
+            self._queue.append(domain)
+            self._changed()
+
+    def _begin(self, tenant: Tenant) -> None:
+        tenant.running += 1
+        tenant.domain.running += 1
+        self._running += 1
+
+    def _end(self, tenant: Tenant) -> None:
+        tenant.running -= 1
+        tenant.domain.running -= 1
+        self._running -= 1
+        self._enqueue(tenant.domain)
+        self._changed()
+
+
+class Turn:
+    """The right to send one request to a tenant's host."""
+
+    def __init__(self, turns: Turns, tenant: Tenant, id_: int) -> None:
+        self.id = id_
+        self._turns = turns
+        self._tenant = tenant
+        self._slot = tenant.domain.window.take()
+        self._ended = False
+        turns._begin(tenant)  # noqa: SLF001 - two halves of one thing
+
+    async def send(self, request: Request) -> Answer:
+        """Send and read; raises what `Transport.send` raises."""
+        domain, key = await self._spend()
+        answer = await self._turns._sender.send(domain, key, request, self._left)  # noqa: SLF001
+        self._proven(answer.status)
+        return answer
+
+    @asynccontextmanager
+    async def download(self, request: Request) -> AsyncIterator[Stream]:
+        """Send and stream; raises what `Transport.download` raises."""
+        domain, key = await self._spend()
+        async with self._turns._sender.download(domain, key, request, self._left) as stream:  # noqa: SLF001
+            self._proven(stream.status)
+            yield stream
+
+    def end(self) -> None:
+        """Give the places back; a request that never left costs nothing of the budget."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._slot.at is None:
+            self._tenant.domain.window.give_back(self._slot)
+        self._turns._end(self._tenant)  # noqa: SLF001
+
+    async def _spend(self) -> tuple[str, Secret]:
+        key = self._tenant.key
+        assert key is not None and not self._ended, "a turn is asked for with a key, and used once"  # noqa: S101, PT018
+        now = self._turns._clock.now()  # noqa: SLF001
+        domain = self._tenant.domain.name
+        await self._turns._journal.spend(Spend(domain, now.boot_id, now.boot_seconds, now.wall))  # noqa: SLF001
+        return domain, key
+
+    def _left(self) -> None:
+        self._slot.at = self._turns._clock.now().boot_seconds  # noqa: SLF001
+
+    def _proven(self, status: int) -> None:
+        if status != 401:
+            self._tenant.proven = True
