@@ -100,22 +100,20 @@ def command(*settings: str, name: str | None = None) -> Callable[[Command], Comm
     return decorate
 
 
-@app.callback()
-def _root(
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Say which version this is.", is_eager=True, callback=lambda v: _say_version(v)
-        ),
-    ] = False,
-) -> None:
-    """Nightly exports and reports from Lucca Timesheet, for many clients at once."""
-
-
 def _say_version(asked: bool) -> None:
     if asked:
         typer.echo(f"runner {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_say_version),
+    ] = False,
+) -> None:
+    """Nightly exports and reports from Lucca Timesheet, for many clients at once."""
 
 
 @command("*")

@@ -70,7 +70,7 @@ class Engine:
         crashed: jobs left alone after a fault of this program.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every port by its name
         self,
         *,
         clock: Clock,
@@ -301,7 +301,7 @@ class Engine:
         except StorageError as error:
             self._storage_error = self._storage_error or error
             self.stop("storage")
-        except Exception:
+        except Exception:  # noqa: BLE001 - a fault of ours in one job; the others' pay goes on
             job = self.jobs[id_]
             _log.exception("job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value)
             self.crashed.append(job.label)

@@ -1,8 +1,8 @@
 """The Lucca wire without I/O: builds each request, reads each answer and error.
 
-Owns every path, query, field name and status of the API, one function per step of the guides ("Export from Lucca Timesheet",
-here *export guide*; "How to Download Reports", here *report guide*). Must not know sockets, time, jobs or the journal:
-what it reads becomes plain values or one of the four troubles below.
+Owns every path, query, field name and status of the API, one function per step of the guides ("Export from Lucca
+Timesheet", here *export guide*; "How to Download Reports", here *report guide*). Must not know sockets, time, jobs
+or the journal: what it reads becomes plain values or one of the four troubles below.
 
 What the guides leave open is read as follows [inferred]: the doubled `/api/v3/api/v3/` of the content path is
 a typo that some host may insist on; field names match in any case; an end without zone is local midnight; 400
@@ -351,7 +351,10 @@ def server_date(headers: Mapping[str, str]) -> datetime | None:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` as seconds from now; None where it is missing or garbage. A date is read against the answer's own `Date`."""
+    """`Retry-After` as seconds from now; None where it is missing or garbage.
+
+    A date is read against the answer's own `Date`.
+    """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])

@@ -33,9 +33,11 @@ class SlidingWindow:
     """At most `limit` requests in any 60 s, counted by when they leave."""
 
     def __init__(self, limit: int, spent: Iterable[float] = ()) -> None:
-        """Args:
-        limit: requests per minute.
-        spent: when earlier requests left (an earlier run's), in any order.
+        """A budget of `limit` requests a minute.
+
+        Args:
+            limit: requests per minute.
+            spent: when earlier requests left (an earlier run's), in any order.
         """
         self._limit = limit
         self._slots = deque(Slot(at) for at in sorted(spent))

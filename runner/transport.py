@@ -149,11 +149,13 @@ class Transport:
         gateway: str | None = None,
         connector: aiohttp.BaseConnector | None = None,
     ) -> None:
-        """Args:
-        clock: for the least rate.
-        timeouts: see there.
-        gateway: send everything here, keeping the `Host`.
-        connector: another way to open connections (tests in virtual time).
+        """Nothing is opened yet.
+
+        Args:
+            clock: for the least rate.
+            timeouts: see there.
+            gateway: send everything here, keeping the `Host`.
+            connector: another way to open connections (tests in virtual time).
         """
         self._clock = clock
         self._timeouts = timeouts
@@ -325,7 +327,7 @@ class _Identity:
 
 
 class _Zlib:
-    """gzip or deflate, whose end must be seen. Fed in slices, so that a bomb meets the cap before it fills the memory."""
+    """gzip or deflate, whose end must be seen. Fed in slices: a bomb meets the cap before it fills the memory."""
 
     _SLICE_BYTES = 1024 * 1024
 

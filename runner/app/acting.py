@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 
@@ -88,7 +88,7 @@ async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa:
         nightly = Nightly(ports, order, (live.seen,) if live else ())
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_obey_signals, nightly)
-            with live.showing(nightly) if live else suppress():
+            with live.showing(nightly) if live else nullcontext():
                 code = await nightly.run()
             tasks.cancel_scope.cancel()
     told = nightly.night()
@@ -142,7 +142,7 @@ async def _retry(
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     retried: list[str] = []
     async with hold_journal(settings) as journal:
-        jobs = await journal.failed_with(ErrorCode)
+        jobs = await journal.failed_with(list(ErrorCode))
         for job in jobs:
             spec = job.spec
             if night is not None and spec.due != night:

@@ -66,7 +66,7 @@ async def take_in(
     jobs = {**known, **{job.spec.identity: job for job in created}}
     due = {p.spec.identity: (p.tenant, jobs[p.spec.identity]) for p in wanted}
     earlier, notices = await _earlier(journal, manifest, selection, now, set(due))
-    candidates = await _refresh(journal, manifest, [*due.values(), *earlier])
+    candidates = await _refresh(journal, [*due.values(), *earlier])
     taken = await _open(output, candidates, night, now)
     by_id = {t.job.id: t.job for t in taken}
     return Intake(
@@ -124,8 +124,8 @@ async def _earlier(
         if owner is None:
             if not job.finished and spec.tenant not in at_fault:
                 notices.append(
-                    f"{job.label} of {spec.due.isoformat()} is {job.state.value} and no longer in the manifest: it is left "
-                    "alone. Put it back into the manifest to have it finished."
+                    f"{job.label} of {spec.due.isoformat()} is {job.state.value} and no longer in the manifest: "
+                    "it is left alone. Put it back into the manifest to have it finished."
                 )
             continue
         entry = entry_of(owner, spec)
@@ -135,9 +135,7 @@ async def _earlier(
     return found, notices
 
 
-async def _refresh(
-    journal: Journal, manifest: Manifest, pairs: Sequence[tuple[Tenant, m.Job]]
-) -> list[tuple[Tenant, m.Job]]:
+async def _refresh(journal: Journal, pairs: Sequence[tuple[Tenant, m.Job]]) -> list[tuple[Tenant, m.Job]]:
     """Give each job what the manifest says today of its name, formats and template."""
     fresh: list[tuple[Tenant, m.Job]] = []
     changed: list[m.Job] = []

@@ -1,4 +1,4 @@
-"""The verbs that only look: plan, check, status, explain, verify, schema. None of them sends anything or changes a job."""
+"""The verbs that only look: plan, check, status, explain, verify, schema. None sends anything or changes a job."""
 
 import math
 import sys
@@ -17,7 +17,7 @@ from runner.app.setup import (
     read_journal,
     settings_of,
 )
-from runner.app.tell import answer, say
+from runner.app.tell import answer, put, say
 from runner.clock import SystemClock
 from runner.errors import ManifestError, UsageError
 from runner.jobs.model import ExportSpec, Job, Spec
@@ -201,7 +201,7 @@ def explain(flags: dict[str, str], label: str, date_text: str | None, *, as_json
             }
         )
     else:
-        print(text)
+        put(text)
     return 0
 
 
@@ -253,7 +253,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for people: aligned on a terminal, tab-separated into a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(row))
+            put("\t".join(row))
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.table import Table  # noqa: PLC0415

@@ -5,6 +5,7 @@ against the real world and in virtual time.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from random import Random
@@ -118,7 +119,7 @@ class Nightly:
                 tasks.start_soon(self._rewrite)
                 await engine.run(until_boot_seconds=self._deadline())
                 tasks.cancel_scope.cancel()
-        except* Exception as group:
+        except* Exception as group:  # noqa: BLE001 - told, then raised
             # One job's fault never gets here; what does concerns the whole run.
             self._stopped = "storage"
             self._finished = ports.clock.now()
@@ -198,10 +199,8 @@ class Nightly:
         await self._ports.output.publish(order.date, "run.json", document)
 
     async def _publish_if_possible(self) -> None:
-        try:
+        with suppress(Exception):  # the trouble itself is about to be raised
             await self.publish()
-        except Exception:  # noqa: BLE001, S110 - the trouble itself is about to be raised
-            pass
 
     async def _rewrite(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The live view of a night on a terminal. Observes; can neither slow nor fail the run. Quiet in cron: it is not even built."""
+"""The live view of a night on a terminal. It observes, and in cron it is not even built."""
 
 import time
 from collections import Counter, deque

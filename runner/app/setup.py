@@ -1,4 +1,4 @@
-"""What every verb needs first: settings, manifest, date, journal. Owns how they are found and what is said when they are not."""
+"""What every verb needs first: settings, manifest, date, journal. Owns what is said when they are not to be had."""
 
 import functools
 from collections.abc import Awaitable, Callable

@@ -14,7 +14,12 @@ from runner.errors import ManifestError, RunnerError
 
 def say(text: str) -> None:
     """Words for people."""
-    print(text, file=sys.stderr)
+    sys.stderr.write(text + "\n")
+
+
+def put(text: str) -> None:
+    """What was asked for, on stdout."""
+    sys.stdout.write(text + "\n")
 
 
 def answer(document: Mapping[str, Any] | Sequence[Any]) -> None:

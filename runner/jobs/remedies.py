@@ -29,8 +29,7 @@ _WHAT: dict[ErrorCode, tuple[str, str]] = {
     ),
     ErrorCode.NO_EXPORT: (
         "no export appeared although every trigger was used",
-        "look in Lucca whether the export can be made by hand; every run goes on looking for it; "
-        "`runner retry` triggers again",
+        "look in Lucca whether it can be made by hand; every run looks for it; `runner retry` triggers again",
     ),
     ErrorCode.REPORT_ERROR: (
         "Lucca could not generate the report",

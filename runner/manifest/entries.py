@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.dates import DAILY, Period, default_due, fixed_period, parse_date_rule, parse_period
 from runner.hosts import parse_domain
+from runner.jobs.model import TemplateBody, TemplateId
 from runner.manifest.fields import (
     ID_MAX,
     Fault,
@@ -27,7 +28,6 @@ from runner.manifest.fields import (
     whole_number,
     word,
 )
-from runner.jobs.model import TemplateBody, TemplateId
 from runner.manifest.model import ExportEntry, ReportEntry, Tenant
 from runner.manifest.nodes import Mapping, Node
 from runner.manifest.templates import inline_template, template_from

@@ -6,8 +6,8 @@ import math
 import re
 from pathlib import Path
 
-from runner.manifest.fields import Fault, InvalidError, mapping_of, refuse
 from runner.jobs.model import TemplateBody
+from runner.manifest.fields import Fault, InvalidError, mapping_of, refuse
 from runner.manifest.nodes import Mapping, Node, Refused, Scalar, Sequence, UnusableFileError, read_capped
 
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
