@@ -21,7 +21,7 @@ import structlog
 
 from runner.clock import Clock, wait_for
 from runner.credentials import CredentialError
-from runner.errors import StorageError
+from runner.errors import RunnerError
 from runner.jobs import agenda
 from runner.jobs import model as m
 from runner.jobs.agenda import Action, Conclude, Do, Policy, Step, Wait
@@ -104,7 +104,7 @@ class Engine:
         self._turns = Turns(clock, journal, sender, limits, self._look_up)
         self._tasks = anyio.create_task_group()
         self._key_limiter = anyio.CapacityLimiter(KEYS_AT_A_TIME)
-        self._storage_error: StorageError | None = None
+        self._fatal: RunnerError | None = None
 
     def add(self, client: Client, jobs: Iterable[tuple[m.Job, m.Event | None]]) -> None:
         """Take up jobs of a tenant, each with the event that opens it again, if one does."""
@@ -122,7 +122,7 @@ class Engine:
         """Work until every job has ended, the deadline is reached, or `stop` was called; `reason` says which.
 
         Raises:
-            StorageError: the journal or the output failed. Nothing was sent whose intent could not be stored.
+            RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
         for lane, ids in self._lanes.items():
             self._lanes[lane] = deque(sorted(ids, key=lambda id_: lane_order(self.jobs[id_])))
@@ -147,14 +147,19 @@ class Engine:
             await self._let_finish()
             self._tasks.cancel_scope.cancel()
         await self._put_away()
-        if self._storage_error is not None:
-            raise self._storage_error
+        if self._fatal is not None:
+            raise self._fatal
 
     def stop(self, reason: str) -> None:
         """Start nothing more; what is in flight has a few seconds."""
         if self.reason is None:
             self.reason = reason
         self._look_up()
+
+    @property
+    def announcements(self) -> list[str]:
+        """What the hosts said of their interface's future, for the morning."""
+        return self._turns.announcements
 
     def waits_for(self, job: m.Job) -> Action:
         """What `job` does next, for those who show the night."""
@@ -175,7 +180,7 @@ class Engine:
     async def _put_away(self) -> None:
         """Downloads that wait beside their places are of no use to the next run, which asks for them again."""
         temps = [temp for job in self.jobs.values() for staged in job.live.staged for _, temp in staged.parts]
-        if temps and self._storage_error is None:
+        if temps and self._fatal is None:
             await self._output.discard(temps)
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
@@ -276,7 +281,7 @@ class Engine:
 
     async def _go_on(self, id_: int) -> None:
         """Everything that needs no request, at once."""
-        while self.reason is None or self.reason == "deadline":
+        while self._fatal is None:
             action = self._action(id_)
             if isinstance(action, Conclude):
                 self._entries[id_].opening = None
@@ -298,9 +303,10 @@ class Engine:
         entry = self._entries[id_]
         try:
             await work
-        except StorageError as error:
-            self._storage_error = self._storage_error or error
-            self.stop("storage")
+        except RunnerError as error:
+            # Neither a full disk nor a lost journal concerns one job alone.
+            self._fatal = self._fatal or error
+            self.stop(error.code)
         except Exception:  # noqa: BLE001 - a fault of ours in one job; the others' pay goes on
             job = self.jobs[id_]
             _log.exception("job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value)

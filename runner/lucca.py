@@ -350,6 +350,12 @@ def server_date(headers: Mapping[str, str]) -> datetime | None:
     return _http_date(headers.get("date", ""))
 
 
+def announcement(headers: Mapping[str, str]) -> str | None:
+    """What `Deprecation` and `Sunset` say of this part of the API, for people; None where they are silent."""
+    said = [f"{name.title()}: {headers[name]}" for name in ("deprecation", "sunset") if name in headers]
+    return one_line(", ".join(said)) if said else None
+
+
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """`Retry-After` as seconds from now; None where it is missing or garbage.
 

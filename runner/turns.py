@@ -8,17 +8,18 @@ holds its places only for that long. Must not know what a job is: it deals in nu
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from http import HTTPStatus
 from typing import Final, Protocol
 
 from runner.clock import Clock
 from runner.credentials import Secret
 from runner.jobs.model import ErrorCode, Job
 from runner.journal import Spend
-from runner.lucca import Request
+from runner.lucca import Request, announcement
 from runner.pacing import SlidingWindow
 from runner.transport import Answer, Stream
 
@@ -136,6 +137,7 @@ class Turns:
         self._timers: list[tuple[float, str]] = []
         self._sequence = 0
         self._running = 0
+        self.announcements: list[str] = []
 
     def tenant(self, client: Client) -> Tenant:
         """The tenant of this name, made when it is new."""
@@ -217,7 +219,7 @@ class Turn:
         """Send and read; raises what `Transport.send` raises."""
         domain, key = await self._spend()
         answer = await self._turns._sender.send(domain, key, request, self._left)  # noqa: SLF001
-        self._proven(answer.status)
+        self._heard(answer.status, answer.headers)
         return answer
 
     @asynccontextmanager
@@ -225,7 +227,7 @@ class Turn:
         """Send and stream; raises what `Transport.download` raises."""
         domain, key = await self._spend()
         async with self._turns._sender.download(domain, key, request, self._left) as stream:  # noqa: SLF001
-            self._proven(stream.status)
+            self._heard(stream.status, stream.headers)
             yield stream
 
     def end(self) -> None:
@@ -248,6 +250,11 @@ class Turn:
     def _left(self) -> None:
         self._slot.at = self._turns._clock.now().boot_seconds  # noqa: SLF001
 
-    def _proven(self, status: int) -> None:
-        if status != 401:
+    def _heard(self, status: int, headers: Mapping[str, str]) -> None:
+        if status != HTTPStatus.UNAUTHORIZED:
             self._tenant.proven = True
+        if (words := announcement(headers)) is not None:
+            said = f"{self._tenant.domain.name} announces a change of its interface: {words}"
+            announcements = self._turns.announcements
+            if said not in announcements:
+                announcements.append(said)

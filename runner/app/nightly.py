@@ -19,9 +19,10 @@ from runner.app.selection import Selection
 from runner.clock import Clock, Instant
 from runner.credentials import Secret
 from runner.engine import Engine, Observer
+from runner.errors import RunnerError
 from runner.jobs import model as m
 from runner.jobs.agenda import Policy
-from runner.journal import Journal
+from runner.journal import Journal, StaleHolderError
 from runner.manifest import Manifest, Problem, Tenant
 from runner.output import Offload, Output, sha256sums
 from runner.plan import Planned
@@ -121,10 +122,12 @@ class Nightly:
                 tasks.cancel_scope.cancel()
         except* Exception as group:  # noqa: BLE001 - told, then raised
             # One job's fault never gets here; what does concerns the whole run.
-            self._stopped = "storage"
+            error = _first(group)
+            self._stopped = error.code if isinstance(error, RunnerError) else "internal"
             self._finished = ports.clock.now()
-            await self._publish_if_possible()
-            raise _first(group) from None
+            if not isinstance(error, StaleHolderError):
+                await self._publish_if_possible()
+            raise error from None
         self._finished = ports.clock.now()
         self._stopped = engine.reason or ("internal" if engine.crashed else None)
         night = self.night()
@@ -173,7 +176,7 @@ class Nightly:
             now=now.wall,
             jobs=self.jobs(),
             problems=order.manifest.problems,
-            notices=self._intake.notices,
+            notices=(*self._intake.notices, *(self._engine.announcements if self._engine else ())),
             tenants={
                 t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
                 for t in order.manifest.tenants

@@ -25,6 +25,7 @@ _OF_REASON: Final = {
     "SIGTERM": SIGTERM,
     "internal": INTERNAL,
     "locked": LOCKED,
+    "stale": LOCKED,
     "storage": STORAGE,
     "deadline": OK,  # what it left unfinished is counted by itself
 }
