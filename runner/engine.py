@@ -68,6 +68,7 @@ class Engine:
         jobs: every job it was given, as it stands now.
         reason: why it stopped early: `deadline`, or what `stop` was told.
         crashed: jobs left alone after a fault of this program.
+        touched: numbers of the jobs that something was recorded of.
     """
 
     def __init__(  # noqa: PLR0913 - every port by its name
@@ -88,6 +89,7 @@ class Engine:
         self.jobs: dict[int, m.Job] = {}
         self.reason: str | None = None
         self.crashed: list[str] = []
+        self.touched: set[int] = set()
         self._clock = clock
         self._journal = journal
         self._output = output
@@ -258,6 +260,9 @@ class Engine:
                 tenant.key = await tenant.client.key()
         except CredentialError as error:
             self._park(tenant, m.ErrorCode.SECRET, str(error))
+        except Exception as error:  # noqa: BLE001 - a key ring may fail in any way; that is one tenant's trouble
+            _log.warning("key.failed", tenant=tenant.client.name, error=type(error).__name__)
+            self._park(tenant, m.ErrorCode.SECRET, f"its keeper failed with {type(error).__name__}")
         waiting, tenant.waiting = tenant.waiting, []
         for id_ in waiting:
             self._schedule(id_)
@@ -391,6 +396,7 @@ class Engine:
         if any(getattr(before, name) is not getattr(after, name) for name in _STORED):
             note = event.why if isinstance(event, m.TriggerLetGo) else ""
             await self._journal.record(before, after, type(event).__name__, self._night, now.wall, note)
+            self.touched.add(id_)
         self.jobs[id_] = after
         if before.live.staged and not after.live.staged and not isinstance(event, m.Placed):
             await self._output.discard([temp for staged in before.live.staged for _, temp in staged.parts])
@@ -402,7 +408,10 @@ class Engine:
                 **({"error": after.error.code.value} if after.error is not None else {}),
             )
         for observer in self._observers:
-            observer(before, after, event)
+            try:
+                observer(before, after, event)
+            except Exception:  # noqa: BLE001 - who only looks on can never fail a run
+                _log.exception("observer.failed", job=after.label)
         return after
 
 

@@ -6,7 +6,7 @@ against the real world and in virtual time.
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from random import Random
 from typing import Final
@@ -84,7 +84,6 @@ class Nightly:
         self._ports = ports
         self._order = order
         self._observers = observers
-        self._touched: set[int] = set()
         self._intake = Intake((), (), (), (), ())
         self._engine: Engine | None = None
         self._stopped: str | None = None
@@ -143,7 +142,8 @@ class Nightly:
 
     def exit_code(self) -> int:
         """Of the selected jobs as they stand."""
-        chosen = [job for job in self.night().jobs if not self._is_beside(job)]
+        beside = {job.id for job in self._intake.beside} | {0}
+        chosen = [job for job in self.jobs() if job.id not in beside]
         reason = self._stopped
         return exit_code(jobs=chosen, problems=self.problems(), reason=reason)
 
@@ -155,13 +155,14 @@ class Nightly:
     def jobs(self) -> list[m.Job]:
         """Every job that is due on this date or was worked on by a run of it, as it stands."""
         live = self._engine.jobs if self._engine is not None else {}
+        touched = self._engine.touched if self._engine is not None else set()
         tonight = {job.id: job for job in self._intake.earlier_tonight}
         due = {job.id: job for job in self._intake.due}
         listed: dict[int, m.Job] = {}
-        for id_, known in (*tonight.items(), *due.items(), *((id_, live[id_]) for id_ in self._touched)):
+        for id_, known in (*tonight.items(), *due.items(), *((id_, live[id_]) for id_ in touched)):
             job = live.get(id_, known)
             done = job.state in (m.State.DOWNLOADED, m.State.SKIPPED)
-            if not done or id_ in tonight or id_ in self._touched:
+            if not done or id_ in tonight or id_ in touched:
                 listed[id_] = job
         beside = [j for j in self._intake.beside if j.id not in listed and j.state is not m.State.DOWNLOADED]
         return [*listed.values(), *(j for j in beside if j.state is not m.State.SKIPPED)]
@@ -214,9 +215,6 @@ class Nightly:
         now = self._ports.clock.now()
         return now.boot_seconds + (self._order.deadline - now.wall).total_seconds()
 
-    def _is_beside(self, job: m.Job) -> bool:
-        return job.id == 0 or any(job.id == other.id for other in self._intake.beside)
-
     async def _build(self) -> Engine:
         ports, order = self._ports, self._order
         now = ports.clock.now()
@@ -239,7 +237,7 @@ class Nightly:
             limits=order.limits,
             night=order.date,
             random=ports.random,
-            observers=(self._touch, *self._observers),
+            observers=self._observers,
         )
         by_tenant: dict[str, list[tuple[m.Job, m.Event | None]]] = {}
         tenants: dict[str, Tenant] = {}
@@ -261,10 +259,6 @@ class Nightly:
             key=lambda: key(tenant),
             spent=tuple(spent.get(tenant.domain, ())),
         )
-
-    def _touch(self, before: m.Job, after: m.Job, _event: m.Event) -> None:
-        if replace(before, live=after.live) != after:
-            self._touched.add(after.id)
 
 
 class JournalMemory:
