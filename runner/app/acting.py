@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from runner.app.setup import (
     manifest_of,
     output_of,
     policy_of,
+    read_journal,
     settings_of,
 )
 from runner.app.tell import answer, log_to_stderr, say
@@ -35,6 +37,8 @@ from runner.settings import Settings
 from runner.summary import run_document, verdict_line
 from runner.transport import Timeouts, Transport
 from runner.turns import Limits
+
+_LABEL = re.compile(r"[a-z0-9][a-z0-9_-]*/[a-z0-9][a-z0-9_-]*")
 
 
 def run(flags: dict[str, str], selection: Selection, date_text: str | None, *, as_json: bool) -> int:
@@ -115,7 +119,7 @@ def retry(
     as_json: bool,
 ) -> int:
     """`runner retry`: failed jobs are pending again, their triggers counted anew. Sends nothing."""
-    if manifest_given is not None and "/" in manifest_given and not Path(manifest_given).exists():
+    if manifest_given is not None and _LABEL.fullmatch(manifest_given) and not Path(manifest_given).exists():
         # `runner retry acme/payroll` is what one types; a job is no manifest.
         flags.pop("manifest", None)
         selection = Selection((*selection.only, manifest_given), selection.tags, selection.kind)
@@ -124,11 +128,15 @@ def retry(
     tags: dict[str, tuple[str, ...]] = {}
     if selection.tags:
         tags = {tenant.name: tenant.tags for tenant in manifest_of(settings).tenants}
+    with read_journal(settings) as journal:
+        known = [job.spec for job in journal.jobs()]
+    if not any(selection.takes(s.tenant, s.name, s.kind, tags.get(s.tenant, ())) for s in known):
+        raise UsageError("the selection matches no job of the journal; `runner status` shows what there is")
     retried = anyio.run(_retry, settings, selection, tags, reason, night if date_text else None)
     if as_json:
         answer({"retried": retried})
     if not retried:
-        raise UsageError("no failed job matches; `runner status` shows what there is")
+        say("runner: none of these jobs failed; `runner status` shows how they stand")
     for label in retried:
         say(f"runner: {label} will be tried again by the next run")
     return 0
@@ -142,11 +150,9 @@ async def _retry(
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     retried: list[str] = []
     async with hold_journal(settings) as journal:
-        jobs = await journal.failed_with(list(ErrorCode))
+        jobs = [job for job in await journal.failed_with(list(ErrorCode)) if night in (None, job.spec.due)]
         for job in jobs:
             spec = job.spec
-            if night is not None and spec.due != night:
-                continue
             if not selection.takes(spec.tenant, spec.name, spec.kind, tags.get(spec.tenant, ())):
                 continue
             after = advance(job, Retried(stamp(now)), now)

@@ -1,7 +1,6 @@
 """The verbs that only look: plan, check, status, explain, verify, schema. None sends anything or changes a job."""
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -17,7 +16,7 @@ from runner.app.setup import (
     read_journal,
     settings_of,
 )
-from runner.app.tell import answer, put, say
+from runner.app.tell import answer, say, table
 from runner.clock import SystemClock
 from runner.errors import ManifestError, UsageError
 from runner.jobs.model import ExportSpec, Job, Spec
@@ -56,7 +55,7 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
             }
         )
     else:
-        _table(
+        table(
             ("job", "domain", "due", "asks for", "state"),
             [(f"{r['tenant']}/{r['name']}", r["domain"], r["due"], _asks(r), r["state"]) for r in rows],
         )
@@ -159,8 +158,8 @@ def status(flags: dict[str, str], selection: Selection, date_text: str | None, *
     if night is None:
         say("runner: no night was run yet")
         return 0
-    table = status_table(jobs, settings.language, timezone=settings.timezone)
-    _table(table.columns, table.rows)
+    table = told = status_table(jobs, settings.language, timezone=settings.timezone)
+    table(told.columns, told.rows)
     outcome = (run.outcome or "running, or it died") if run else "not run"
     say(f"{night.isoformat()}: {outcome}; {len(jobs)} jobs")
     return 0
@@ -201,7 +200,7 @@ def explain(flags: dict[str, str], label: str, date_text: str | None, *, as_json
             }
         )
     else:
-        put(text)
+        say(text)
     return 0
 
 
@@ -247,21 +246,3 @@ def _chosen(jobs: Iterable[Job], selection: Selection) -> list[Job]:
     if not chosen and not selection.everything:
         raise UsageError("the selection matches no job of the journal")
     return chosen
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table for people: aligned on a terminal, tab-separated into a pipe."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            put("\t".join(row))
-        return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)

@@ -17,9 +17,22 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def put(text: str) -> None:
-    """What was asked for, on stdout."""
-    sys.stdout.write(text + "\n")
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people: aligned on a terminal, tab-separated into a pipe."""
+    if not sys.stderr.isatty():
+        for row in rows:
+            say("\t".join(row))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    Console(stderr=True).print(grid)
 
 
 def answer(document: Mapping[str, Any] | Sequence[Any]) -> None:
