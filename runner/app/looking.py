@@ -158,7 +158,7 @@ def status(flags: dict[str, str], selection: Selection, date_text: str | None, *
     if night is None:
         say("runner: no night was run yet")
         return 0
-    table = told = status_table(jobs, settings.language, timezone=settings.timezone)
+    told = status_table(jobs, settings.language, timezone=settings.timezone)
     table(told.columns, told.rows)
     outcome = (run.outcome or "running, or it died") if run else "not run"
     say(f"{night.isoformat()}: {outcome}; {len(jobs)} jobs")
