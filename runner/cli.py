@@ -127,7 +127,7 @@ def run(
     json: Json = False,
     flags: dict[str, str],
 ) -> int:
-    """The nightly job: everything that is due, and whatever an earlier night left."""
+    """Do the night: all that is due, and what earlier nights left."""
     del manifest
     from runner.app import acting
 
@@ -145,7 +145,7 @@ def plan(
     json: Json = False,
     flags: dict[str, str],
 ) -> int:
-    """What would run, without asking anybody and without writing anything."""
+    """Show what would run; asks nobody, writes nothing."""
     del manifest
     from runner.app import looking
 
@@ -156,7 +156,7 @@ def plan(
 def check(
     manifest: ManifestArgument = None, *, date: Date = None, json: Json = False, flags: dict[str, str]
 ) -> int:
-    """Read the manifest and tell every fault with its place; offline."""
+    """Read the manifest and tell every fault with its place."""
     del manifest
     from runner.app import looking
 
@@ -167,7 +167,7 @@ def check(
 def status(
     *, only: Only = None, kind: Kind = None, date: Date = None, json: Json = False, flags: dict[str, str]
 ) -> int:
-    """How the night stands: every job of the latest batch date, or of --date."""
+    """Show how a night stands, job by job."""
     from runner.app import looking
 
     return looking.status(flags, choice(only, None, kind), date, as_json=json)
@@ -175,7 +175,7 @@ def status(
 
 @command("output", "state", "timezone", "language", "retrigger_after", "max_triggers", "export_poll_interval")
 def explain(job: JobArgument, *, date: Date = None, json: Json = False, flags: dict[str, str]) -> int:
-    """One job's story in plain words: what happened, where it stands, what to do."""
+    """Tell one job's story: what happened, and what to do."""
     from runner.app import looking
 
     return looking.explain(flags, job, date, as_json=json)
@@ -193,7 +193,7 @@ def retry(
     json: Json = False,
     flags: dict[str, str],
 ) -> int:
-    """Have failed jobs tried again by the next run, their triggers counted anew."""
+    """Have failed jobs tried again by the next run."""
     from runner.app import acting
 
     return acting.retry(
@@ -205,7 +205,7 @@ def retry(
 def verify(
     *, only: Only = None, kind: Kind = None, date: Date = None, json: Json = False, flags: dict[str, str]
 ) -> int:
-    """Read every downloaded file again and compare it with the journal."""
+    """Compare every downloaded file with the journal."""
     from runner.app import looking
 
     return looking.verify(flags, choice(only, None, kind), date, as_json=json)
@@ -219,7 +219,7 @@ def schema(
     *,
     flags: dict[str, str],
 ) -> int:
-    """Print the JSON Schema of the manifest (for editors), or of run.json."""
+    """Print the JSON Schema of the manifest, or of run.json."""
     del flags
     from runner.app import looking
 
@@ -228,7 +228,7 @@ def schema(
 
 @command("manifest")
 def init(manifest: ManifestArgument = None, *, json: Json = False, flags: dict[str, str]) -> int:
-    """Write a commented manifest to begin with; never over one that exists."""
+    """Write a commented manifest to begin with."""
     del manifest
     from runner.app import acting
 
@@ -249,7 +249,7 @@ def sandbox(
     ] = None,
     flags: dict[str, str],
 ) -> int:
-    """Serve a local Lucca to try everything against, until interrupted."""
+    """Serve a local Lucca to try everything against."""
     del flags
     from runner.app import acting
 
