@@ -13,7 +13,7 @@ from random import Random
 import anyio
 
 from runner import credentials
-from runner.app.nightly import Nightly, Order, Ports
+from runner.app.nightly import Nightly, Order, Ports, first_of
 from runner.app.progress import LiveView
 from runner.app.selection import Selection
 from runner.app.setup import (
@@ -90,11 +90,14 @@ async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa:
             key=lambda tenant: credentials.resolve(tenant.api_key, base_dir=tenant.base_dir),
         )
         nightly = Nightly(ports, order, (live.seen,) if live else ())
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_obey_signals, nightly)
-            with live.showing(nightly) if live else nullcontext():
-                code = await nightly.run()
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_obey_signals, nightly)
+                with live.showing(nightly) if live else nullcontext():
+                    code = await nightly.run()
+                tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            raise first_of(group) from None
     told = nightly.night()
     if as_json:
         answer(run_document(told))

@@ -119,9 +119,9 @@ class Nightly:
                 tasks.start_soon(self._rewrite)
                 await engine.run(until_boot_seconds=self._deadline())
                 tasks.cancel_scope.cancel()
-        except* Exception as group:  # noqa: BLE001 - told, then raised
+        except Exception as caught:  # noqa: BLE001 - told, then raised
             # One job's fault never gets here; what does concerns the whole run.
-            error = _first(group)
+            error = first_of(caught)
             self._stopped = error.code if isinstance(error, RunnerError) else "internal"
             self._finished = ports.clock.now()
             if not isinstance(error, StaleHolderError):
@@ -293,8 +293,8 @@ class JournalMemory:
         await self._journal.forget_template(domain, sha256)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
+def first_of(error: Exception) -> Exception:
+    """The error itself, out of the groups that task groups wrap around it: its exit code must be seen."""
+    while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
