@@ -3,7 +3,6 @@
 Must not know jobs, sockets or the journal. Times are seconds of the boot clock.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from random import Random
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 WINDOW_SECONDS: Final = 60.0
 MARGIN_SECONDS: Final = 0.5
 """A request arrives a little after it leaves, each by another little; the server counts arrivals."""
+_SHORTEST_DELAY_SECONDS: Final = 0.001  # Rounding must not make a caller ask again and again.
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -40,19 +40,22 @@ class SlidingWindow:
             spent: when earlier requests left (an earlier run's), in any order.
         """
         self._limit = limit
-        self._slots = deque(Slot(at) for at in sorted(spent))
+        self._slots = [Slot(at) for at in spent]
 
     def delay_seconds(self, now: float) -> float:
         """Seconds until a request may be taken: 0 when one may now."""
-        slots = self._slots
         span = WINDOW_SECONDS + MARGIN_SECONDS
-        while slots and slots[0].at is not None and slots[0].at <= now - span:
-            slots.popleft()
-        if len(slots) < self._limit:
+        if len(self._slots) < self._limit:
             return 0.0
-        # More may be on record than the limit allows (it was lowered): as many must fall out as are too many, and one.
-        last_in_the_way = slots[len(slots) - self._limit].at
-        return span if last_in_the_way is None else max(0.001, last_in_the_way + span - now)
+        # Requests leave in another order than they were taken, so the whole record is looked through.
+        self._slots = [slot for slot in self._slots if slot.at is None or slot.at > now - span]
+        too_many = len(self._slots) - self._limit
+        if too_many < 0:
+            return 0.0
+        # What is on its way leaves now at the earliest. More may be on record than the limit allows (it was lowered):
+        # as many must fall out as are too many, and one.
+        leavings = sorted(now if slot.at is None else slot.at for slot in self._slots)
+        return max(_SHORTEST_DELAY_SECONDS, leavings[too_many] + span - now)
 
     def lower(self, limit: int) -> None:
         """Tenants that share a host share its budget: the least of theirs counts."""
