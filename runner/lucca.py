@@ -10,7 +10,7 @@ with an empty or unreadable body is an unknown fault, not a refusal.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +20,9 @@ from typing import Any, Final
 import msgspec
 
 _DETAIL_CHARACTERS: Final = 200
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_DETAIL_ITEMS: Final = 5
+_DETAIL_DEPTH: Final = 4  # A few levels are a server's words, a thousand are an attack on the stack.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _LOGIN: Final = "/identity/login"
 
 EXPORTS: Final = "/api/v3/timmiexports"
@@ -198,17 +200,12 @@ def read_run_answer(status: int, headers: Mapping[str, str], body: bytes) -> int
         ThrottledError: 429, nothing was executed.
         RefusedError: definite: 401, 403, 404, or a 4xx that says why.
     """
-    if 200 <= status < 300:
-        try:
-            data = _field(_object(body), "data")
-            return _id(_field(data, "id")) if isinstance(data, Mapping) else Unknown("answered without an id")
-        except NotContentError:
-            return Unknown("answered without an id")
     try:
         check_status(status, headers, body)
+        data = _field(_object(body), "data")
+        return _id(_field(data, "id")) if isinstance(data, Mapping) else Unknown("answered without an id")
     except (PassingError, NotContentError) as trouble:
         return Unknown(trouble.detail)
-    return Unknown(f"status {status}")  # pragma: no cover - check_status raises for all but 2xx
 
 
 # ── report guide ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,36 +309,36 @@ def check_status(status: int, headers: Mapping[str, str], body: bytes) -> None:
 def error_message(body: bytes) -> str:
     """What the server says went wrong, on one line and short; "" where it does not say.
 
-    v3 says `{"Status", "Message"}`, v4 `{"title", "status", "errors"}` or `detail`, proxies say HTML (read as nothing).
+    v3 says `{"Status", "Message"}`, v4 `{"title", "status", "errors"}` or `detail`, a framework's default is one bare
+    string; proxies say HTML (read as nothing).
     """
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return ""
-    if not isinstance(document, Mapping):
-        return ""
-    parts: list[str] = []
-    for name in ("message", "title", "detail", "errors"):
-        _collect(_field(document, name), parts)
+    told = [document]
+    if isinstance(document, Mapping):
+        told = [_field(document, name) for name in ("message", "title", "detail", "errors")]
+    parts = [part for value in told for part in _words(value, _DETAIL_DEPTH)]
     return one_line("; ".join(dict.fromkeys(parts)))
 
 
-def _collect(value: object, parts: list[str]) -> None:
+def _words(value: object, depth: int) -> list[str]:
     if isinstance(value, str):
-        parts.append(value.strip())
-    elif isinstance(value, Mapping):
-        for key, inner in list(value.items())[:5]:
-            found: list[str] = []
-            _collect(inner, found)
-            parts.extend(f"{key}: {text}" for text in found)
-    elif isinstance(value, Sequence):
-        for inner in value[:5]:
-            _collect(inner, parts)
+        return [value.strip()] if value.strip() else []
+    if not depth:
+        return []
+    if isinstance(value, Mapping):
+        inner = list(value.items())[:_DETAIL_ITEMS]
+        return [f"{key}: {text}" for key, deeper in inner for text in _words(deeper, depth - 1)]
+    if isinstance(value, list):
+        return [text for deeper in value[:_DETAIL_ITEMS] for text in _words(deeper, depth - 1)]
+    return []
 
 
 def one_line(text: str) -> str:
     """Server words made safe to print: no control characters, not long."""
-    text = _CONTROL.sub(" ", text).strip()
+    text = " ".join(_CONTROL.sub(" ", text).split())
     return text if len(text) <= _DETAIL_CHARACTERS else text[: _DETAIL_CHARACTERS - 1] + "…"
 
 
@@ -374,9 +371,9 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # ── reading JSON ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -420,15 +417,13 @@ def _id(value: object) -> int:
 
 
 def _moment(value: object) -> str | None:
-    """A date and time as the ledger writes it, cut to the second; a bare date is its midnight."""
+    """A date and time as the ledger writes it: local, to the second; a bare date is its midnight."""
     if not isinstance(value, str):
         return None
-    text = f"{value}T00:00:00" if len(value) == 10 else value[:19]
     try:
-        datetime.fromisoformat(text)
+        return datetime.fromisoformat(value[:19]).replace(tzinfo=None).isoformat(timespec="seconds")
     except ValueError:
         raise NotContentError(_expected("a date")) from None
-    return text
 
 
 def _expected(what: str) -> str:
