@@ -1,0 +1,1 @@
+"""The program from outside: the command as a process, a local Lucca on a socket, real files."""

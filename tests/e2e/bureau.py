@@ -1,0 +1,310 @@
+"""A small payroll bureau for tests: a folder with its manifest and keys, the `runner` command, a local Lucca.
+
+Owns how they are set up and read. The command runs as a process of its own and is told everything by its environment
+and its arguments, as under cron; nothing of it is imported here but the sandbox.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+from anyio.abc import TaskStatus
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from runner.clock import Instant, SystemClock
+from runner.sandbox import (
+    RequestRecord,
+    Scenario,
+    TenantScenario,
+    TriggerRecord,
+    World,
+    scenario_keys,
+    scenario_manifest,
+    serve,
+)
+
+T = TypeVar("T")
+
+RUNNER = Path(sys.executable).with_name("runner")
+NIGHT = "2026-11-24"
+HOUR_SECONDS = 3.0
+"""What the tests take for the hour between two triggers."""
+
+QUICK: Mapping[str, str] = {
+    "RUNNER_RETRIGGER_AFTER": f"{HOUR_SECONDS}s",
+    "RUNNER_TRIGGER_TIMEOUT": "1s",
+    "RUNNER_EXPORT_POLL_INTERVAL": "800ms",
+    "RUNNER_REPORT_POLL_INTERVAL": "400ms",
+    "RUNNER_REPORT_TIMEOUT": "6s",
+    "RUNNER_REQUESTS_PER_MINUTE": "45",
+    "RUNNER_UNTIL": "50s",
+    "RUNNER_TIMEZONE": "Europe/Paris",
+}
+"""Intervals with which a night passes in seconds."""
+
+
+class FirstRequestClock:
+    """The machine's clock, standing still until the first request: a slow start of the command shifts nothing."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._standing: Instant | None = self._clock.now()
+        self._lost = 0.0
+
+    def now(self) -> Instant:
+        if self._standing is not None:
+            return self._standing
+        now = self._clock.now()
+        return Instant(now.wall, now.boot_seconds - self._lost, now.boot_id)
+
+    async def wait(self, seconds: float) -> None:
+        await self._clock.wait(seconds)
+
+    def start(self) -> None:
+        if self._standing is not None:
+            self._lost = self._clock.now().boot_seconds - self._standing.boot_seconds
+            self._standing = None
+
+
+class Lucca:
+    """The sandbox, served by a thread of its own. Ask it through `tell`, since its world is not for two threads."""
+
+    def __init__(self, portal: BlockingPortal, world: World, port: int) -> None:
+        self._portal = portal
+        self._world = world
+        self.port = port
+        self.gateway = f"http://127.0.0.1:{port}"
+        self.on_request: Callable[[RequestRecord], None] | None = None
+
+    def tell(self, question: Callable[[World], T]) -> T:
+        return self._portal.call(question, self._world)
+
+    def triggers(self, domain: str = "") -> list[TriggerRecord]:
+        """The POSTs for exports, of one domain or of all."""
+        return [t for t in self.tell(lambda world: list(world.triggers)) if domain in ("", t.domain)]
+
+    def posts(self) -> int:
+        """How many POSTs came, of any kind."""
+        return self.tell(lambda world: sum(record.method == "POST" for record in world.log))
+
+    def requests(self, domain: str = "") -> int:
+        return self.tell(lambda world: sum(domain in ("", record.domain) for record in world.log))
+
+
+@contextmanager
+def lucca(scenario: Scenario) -> Iterator[Lucca]:
+    """Serve `scenario` on a free port of the loopback address."""
+    clock = FirstRequestClock()
+
+    async def serving(world: World, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED) -> None:
+        await serve(world, ready=task_status.started)
+
+    with start_blocking_portal() as portal:
+        world = portal.call(World, scenario, clock)
+        future: Future[None]
+        future, port = portal.start_task(serving, world)
+        served = Lucca(portal, world, port)
+
+        def seen(record: RequestRecord) -> None:
+            clock.start()
+            if served.on_request is not None:
+                served.on_request(record)
+
+        world.on_request = seen
+        try:
+            yield served
+        finally:
+            future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command left: its exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Started:
+    """A command under way."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self, seconds: float = 60.0) -> Result:
+        out, err = self.process.communicate(timeout=seconds)
+        return Result(self.process.returncode, out, err)
+
+
+class Bureau:
+    """A folder from which `runner` is run."""
+
+    def __init__(self, folder: Path, gateway: str | None = None) -> None:
+        self.folder = folder
+        self.output = folder / "output"
+        self.environ: dict[str, str] = dict(QUICK)
+        if gateway is not None:
+            self.environ["RUNNER_GATEWAY"] = gateway
+
+    def take(self, scenario: Scenario, manifest: str | None = None) -> None:
+        """Write the manifest and the keys with which to meet `scenario`."""
+        text = scenario_manifest(scenario, "file") if manifest is None else manifest
+        (self.folder / "tenants.yaml").write_text(text, encoding="utf-8")
+        (self.folder / "keys").mkdir(exist_ok=True, mode=0o700)
+        for path, key in scenario_keys(scenario, "file").items():
+            (self.folder / path).write_text(key + "\n", encoding="utf-8")
+            (self.folder / path).chmod(0o600)
+
+    def start(self, *arguments: str, **changes: str) -> Started:
+        """Start a command; `changes` are settings by their names without the prefix."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("RUNNER_")}
+        environ |= self.environ | {f"RUNNER_{name.upper()}": value for name, value in changes.items()}
+        return Started(
+            subprocess.Popen(
+                [RUNNER, *arguments],
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+            )
+        )
+
+    def command(self, *arguments: str, **changes: str) -> Result:
+        """Run a command to its end."""
+        with self.start(*arguments, **changes) as started:
+            return started.end()
+
+    def run(self, *arguments: str, date: str = NIGHT, **changes: str) -> Result:
+        """`runner run` of a night."""
+        return self.command("run", "--date", date, *arguments, **changes)
+
+    # --- what a night left -------------------------------------------------------------------------------------------
+
+    def night(self, date: str = NIGHT) -> Path:
+        return self.output / date
+
+    def document(self, date: str = NIGHT) -> Any:
+        return json.loads((self.night(date) / "run.json").read_text(encoding="utf-8"))
+
+    def jobs(self, date: str = NIGHT) -> dict[str, Any]:
+        """The jobs of run.json, by `tenant/name`."""
+        return {f"{job['tenant']}/{job['name']}": job for job in self.document(date)["jobs"]}
+
+    def page(self, date: str = NIGHT) -> str:
+        return (self.night(date) / "index.html").read_text(encoding="utf-8")
+
+    def words(self, date: str = NIGHT) -> str:
+        """The morning page as a person reads it."""
+        return read_page(self.page(date))
+
+    def data_files(self, date: str = NIGHT) -> list[str]:
+        """The files of the tenants, by their paths from the night's folder."""
+        folder = self.night(date)
+        return sorted(str(path.relative_to(folder)) for path in folder.glob("*/*"))
+
+    def content(self, path: str, date: str = NIGHT) -> Any:
+        return json.loads((self.night(date) / path).read_bytes())["data"]
+
+    def check_sums(self, date: str = NIGHT) -> None:
+        """`sha256sum -c` is content, and every data file stands in the list."""
+        folder = self.night(date)
+        listed = {line[66:] for line in (folder / "SHA256SUMS").read_text("utf-8").splitlines()}
+        assert listed == set(self.data_files(date))
+        if listed:
+            subprocess.run(
+                ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True
+            )
+
+    def leftovers(self) -> list[str]:
+        """Whatever stands in the output that no promise names."""
+        known = re.compile(
+            r"\.runner|\.runner/journal\.db|\.runner/journal\.db\.lock"
+            r"|\d{4}-\d\d-\d\d|\d{4}-\d\d-\d\d/(SHA256SUMS|run\.json|index\.html)"
+            r"|\d{4}-\d\d-\d\d/[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*-\d+(\.fr)?\.(json|csv|xls))?"
+        )
+        paths = (str(path.relative_to(self.output)) for path in self.output.rglob("*"))
+        return sorted(path for path in paths if not known.fullmatch(path))
+
+
+def read_page(html: str) -> str:
+    """The words of a page: no tags, no style sheet, plain spaces and apostrophes."""
+    body = re.sub(r"<(style|head)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    text = unescape(re.sub(r"<[^>]+>", " ", body)).replace("’", "'")
+    return re.sub(r"\s+([.,])", r"\1", " ".join(text.split()))
+
+
+def check_files(bureau: Bureau, job: Mapping[str, Any], date: str = NIGHT) -> None:
+    """Every file that run.json names is there with the size and the hash it tells."""
+    for file in job["files"]:
+        body = (bureau.night(date) / file["path"]).read_bytes()
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (file["bytes"], file["sha256"]), file["path"]
+
+
+def executed_too_soon(
+    records: list[TriggerRecord], hour_seconds: float = HOUR_SECONDS
+) -> list[TriggerRecord]:
+    """Triggers that the server executed although an earlier one of the same export was not an hour old."""
+    soon = []
+    last: dict[tuple[str, int | None, str | None], float] = {}
+    for record in records:
+        if not record.executed:
+            continue
+        identity = (record.domain, record.configuration_id, record.ends_at)
+        if identity in last and record.at_seconds - last[identity] < hour_seconds:
+            soon.append(record)
+        last[identity] = record.at_seconds
+    return soon
+
+
+class Moment:
+    """The moment of the nth request: `wait` for it in one thread, `seen` it in another."""
+
+    def __init__(self, nth: int) -> None:
+        self._left = nth
+        self._event = threading.Event()
+
+    def seen(self, record: RequestRecord) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        return self._event.wait(seconds)
+
+
+def scenario_of(*tenants: TenantScenario, seed: int = 1) -> Scenario:
+    return Scenario(tenants=tenants, seed=seed)

@@ -1,0 +1,195 @@
+"""A night of seventeen clients, each with another trouble, and the same night started again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.sandbox import (
+    MOODS,
+    Configuration,
+    Reset,
+    Scenario,
+    StaffExport,
+    Status,
+    TenantScenario,
+    Trigger,
+    TriggerRecord,
+)
+from runner.sandbox.scenario import DEFAULT_DATE, latest_monday
+from tests.e2e.bureau import HOUR_SECONDS, Bureau, Result, check_files, executed_too_soon, lucca
+
+MONDAY = latest_monday(DEFAULT_DATE)
+WEEK = timedelta(days=7)
+FAST = ["triggered", "downloading", "downloaded"]
+POLLED = ["triggered", "polling", "downloading", "downloaded"]
+AGAIN = ["triggered", "polling", "retried", "polling", "downloading", "downloaded"]
+
+
+def of_trigger(domain: str, *triggers: Trigger, **more: Any) -> TenantScenario:
+    return TenantScenario(domain=domain, configurations=(Configuration(triggers=triggers),), **more)
+
+
+def mood(name: str) -> TenantScenario:
+    """The tenant of a mood; its exports take no time that nobody listens to."""
+    tenant = MOODS[name](f"{name.replace('_', '-')}.ilucca.net", DEFAULT_DATE, HOUR_SECONDS)
+    if tenant.configurations != (Configuration(),):
+        return tenant
+    return replace(tenant, configurations=(Configuration(trigger=Trigger(seconds=0.3)),))
+
+
+def tenants() -> tuple[TenantScenario, ...]:
+    gone = Trigger(completes=False, answer=Status(504), answer_seconds=0.2)
+    return (
+        mood("prompt"),
+        of_trigger("slow.ilucca.net", Trigger(seconds=HOUR_SECONDS * 0.7)),
+        of_trigger("silent.ilucca.net", Trigger(completes=False)),
+        of_trigger(
+            "late.ilucca.net",
+            Trigger(seconds=HOUR_SECONDS * 1.3, answer=Status(504), answer_seconds=0.2),
+            gone,
+        ),
+        of_trigger("gateway.ilucca.net", Trigger(seconds=1.5, answer=Status(502), answer_seconds=0.2)),
+        of_trigger("reset.ilucca.net", Trigger(seconds=1.5, answer=Reset(), answer_seconds=0.2)),
+        of_trigger(
+            "foreign.ilucca.net",
+            Trigger(seconds=HOUR_SECONDS * 0.8, answer=Status(504), answer_seconds=0.2),
+            staff_exports=(StaffExport(at_seconds=1.6, ends_at=MONDAY - WEEK),),
+        ),
+        mood("throttled"),
+        mood("key_refused"),
+        mood("doubled_path"),
+        of_trigger(
+            "bare-list.ilucca.net",
+            Trigger(seconds=1.2, answer=Status(504), answer_seconds=0.2),
+            bare_lists=True,
+        ),
+        mood("already_there"),
+        mood("already_past"),
+        mood("never"),
+        mood("rejected"),
+        mood("empty"),
+        of_trigger(
+            "empty-400.ilucca.net", Trigger(seconds=1.5, answer=Status(400, body=""), answer_seconds=0.2)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Night:
+    bureau: Bureau
+    first: Result
+    second: Result
+    jobs: dict[str, Any]
+    jobs_again: dict[str, Any]
+    triggers: list[TriggerRecord]
+    triggers_again: list[TriggerRecord]
+    posts: tuple[int, int]
+    files: tuple[list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    scenario = Scenario(tenants=tenants())
+    folder: Path = tmp_path_factory.mktemp("seventeen")
+    with lucca(scenario) as served:
+        bureau = Bureau(folder, served.gateway)
+        bureau.take(scenario)
+        first = bureau.run()
+        jobs, triggers, posts, files = bureau.jobs(), served.triggers(), served.posts(), bureau.data_files()
+        second = bureau.run()
+        yield Night(
+            bureau,
+            first,
+            second,
+            jobs,
+            bureau.jobs(),
+            triggers,
+            served.triggers()[len(triggers) :],
+            (posts, served.posts()),
+            (files, bureau.data_files()),
+        )
+
+
+# tenant, state, flags, code of the error, triggers that count, transitions
+FATES: tuple[tuple[str, str, list[str], str | None, int, list[str]], ...] = (
+    ("prompt", "downloaded", [], None, 1, FAST),
+    ("slow", "downloaded", [], None, 1, POLLED),
+    ("silent", "downloaded", [], None, 2, AGAIN),
+    ("late", "downloaded", [], None, 2, AGAIN),
+    ("gateway", "downloaded", [], None, 1, POLLED),
+    ("reset", "downloaded", [], None, 1, POLLED),
+    ("foreign", "downloaded", ["foreign"], None, 1, POLLED),
+    ("throttled", "downloaded", [], None, 1, FAST),
+    ("key-refused", "failed", [], "key_refused", 0, ["failed"]),
+    ("doubled-path", "downloaded", [], None, 1, FAST),
+    ("bare-list", "downloaded", [], None, 1, POLLED),
+    ("already-there", "downloaded", ["adopted"], None, 0, ["downloading", "downloaded"]),
+    ("already-past", "failed", [], "superseded", 0, ["failed"]),
+    ("never", "failed", [], "no_export", 3, ["triggered", "polling", *["retried", "polling"] * 2, "failed"]),
+    ("rejected", "failed", [], "rejected", 1, ["triggered", "failed"]),
+    ("empty", "downloaded", ["empty"], None, 1, FAST),
+    ("empty-400", "downloaded", [], None, 1, POLLED),
+)
+
+
+def test_there_are_seventeen(night: Night) -> None:
+    assert sorted(night.jobs) == sorted(f"{name}/payroll" for name, *_ in FATES)
+    assert len(FATES) == 17
+
+
+@pytest.mark.parametrize("name, state, flags, code, triggers, transitions", FATES, ids=[f[0] for f in FATES])
+def test_each_ends_as_it_should(
+    night: Night,
+    name: str,
+    state: str,
+    flags: list[str],
+    code: str | None,
+    triggers: int,
+    transitions: list[str],
+) -> None:
+    job = night.jobs[f"{name}/payroll"]
+    assert (job["state"], job["flags"], (job["error"] or {}).get("code")) == (state, flags, code)
+    assert [step["state"] for step in job["transitions"]] == transitions
+    assert job["triggers"] == triggers
+    assert len([t for t in night.triggers if t.domain == job["domain"] and t.status != 429]) == triggers
+    check_files(night.bureau, job)
+    files = [file["path"] for file in job["files"]]
+    wanted = [f"{name}/payroll-{id_}.{ext}" for id_ in job["remote_ids"] for ext in ("csv", "json")]
+    assert sorted(files) == (wanted if state == "downloaded" else [])
+    if code is not None:
+        assert name in job["error"]["message"]
+        assert "payroll" in job["error"]["message"]
+
+
+def test_the_night_says_that_somebody_is_needed(night: Night) -> None:
+    assert night.first.code == 3, night.first.err
+    assert night.second.code == 3, night.second.err
+    document = night.bureau.document()
+    assert document["outcome"] == "failed"
+    assert document["counts"] == {"downloaded": 13, "failed": 4, "unfinished": 0}
+
+
+def test_nothing_is_asked_for_within_the_hour_and_nothing_behind_the_ledger(night: Night) -> None:
+    assert executed_too_soon(night.triggers) == []
+    assert [t for t in night.triggers if t.domain == "already-past.ilucca.net"] == []
+
+
+def test_started_again_it_sends_no_post_for_what_is_done(night: Night) -> None:
+    # A definite refusal is taken up again: the key may have been replaced, the lock lifted. All else is settled.
+    assert {t.domain for t in night.triggers_again} == {"rejected.ilucca.net"}
+    assert night.posts[1] - night.posts[0] == 1
+    assert night.files[0] == night.files[1]
+    done = {name for name, state, *_ in FATES if state == "downloaded"}
+    for name in done:
+        assert night.jobs_again[f"{name}/payroll"] == night.jobs[f"{name}/payroll"]
+
+
+def test_the_files_are_as_listed_and_nothing_else_is_there(night: Night) -> None:
+    night.bureau.check_sums()
+    assert night.bureau.leftovers() == []
+    verified = night.bureau.command("verify", "--json")
+    assert (verified.code, verified.json()["files"]) == (0, 26)
