@@ -14,7 +14,7 @@ What the rules protect (Lucca guide "Export from Lucca Timesheet", steps 1 to 4)
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from runner.clock import Instant
@@ -28,6 +28,8 @@ MAX_LOSSES = 3
 """How often a report that vanished is created again."""
 MAX_REPORT_ERRORS = 1
 """How often a report that ended in error is created again (Lucca guide "How to Download Reports", step 3)."""
+LEFT_WITHIN_SECONDS = 1.0
+"""How long after its stored intent a POST may have left that nobody saw leave."""
 
 _P, _T, _R = State.PENDING, State.TRIGGERED, State.RETRIED
 _O, _L, _D, _F = State.POLLING, State.DOWNLOADING, State.DOWNLOADED, State.FAILED
@@ -275,7 +277,17 @@ def _trigger_answered(job: Job, event: m.TriggerAnswered, _now: Instant) -> Job:
 
 def _resumed(job: Job, _event: m.Resumed, _now: Instant) -> Job:
     # An export's intent counts as sent. A report leaves no trace to look for, so it is asked for again.
-    return replace(job, state=_P if isinstance(job.spec, m.ReportSpec) and job.state is _T else _O)
+    if isinstance(job.spec, m.ReportSpec):
+        return replace(job, state=_P if job.state is _T else _O)
+    # The POST left a little after its intent was stored, and the server counts the hour from then.
+    stored = job.triggers[-1]
+    date = stored.server_date
+    left = replace(
+        stored,
+        boot_seconds=stored.boot_seconds + LEFT_WITHIN_SECONDS,
+        server_date=None if date is None else date + timedelta(seconds=LEFT_WITHIN_SECONDS),
+    )
+    return replace(job, state=_O, triggers=(*job.triggers[:-1], left))
 
 
 # ── downloading ──────────────────────────────────────────────────────────────────────────────────────────────────
