@@ -14,6 +14,7 @@ knows nothing of jobs. What is meant for a worker thread is run in place, so tha
 """
 
 import asyncio
+import math
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,8 @@ class VirtualEventLoop(async_solipsism.EventLoop):  # type: ignore[misc]
 
         def select_far(timeout: float | None = None) -> list[Any]:
             # The stock selector takes a timer a day away for "sleeps for ever"; only None means that.
-            short = None if timeout is None else min(timeout, 86_000.0)
+            # And its clock ticks in microseconds: less than one would be none, and anyio would ask again for ever.
+            short = None if timeout is None else min(_whole_ticks(timeout), 86_000.0)
             return select(short)  # type: ignore[no-any-return]
 
         selector.select = select_far
@@ -102,6 +104,10 @@ class VirtualEventLoop(async_solipsism.EventLoop):  # type: ignore[misc]
     def remove_signal_handler(self, sig: int) -> bool:
         """Accept that too."""
         return True
+
+
+def _whole_ticks(seconds: float) -> float:
+    return math.ceil(seconds * 1e6) / 1e6
 
 
 class VirtualConnector(aiohttp.TCPConnector):
