@@ -23,6 +23,7 @@ _DETAIL_CHARACTERS: Final = 200
 _DETAIL_ITEMS: Final = 5
 _DETAIL_DEPTH: Final = 4  # A few levels are a server's words, a thousand are an attack on the stack.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_BOM: Final = b"\xef\xbb\xbf"
 _LOGIN: Final = "/identity/login"
 
 EXPORTS: Final = "/api/v3/timmiexports"
@@ -165,7 +166,7 @@ def read_export_list(body: bytes) -> tuple[ListedExport, ...]:
         if not isinstance(item, Mapping):
             raise NotContentError(_expected("a list of exports"))
         id_ = _id(_field(item, "id"))
-        lines[id_] = ListedExport(id_, _moment(_field(item, "endsAt")))
+        lines[id_] = ListedExport(id_, local_moment(_field(item, "endsAt")))
     return tuple(lines.values())
 
 
@@ -182,7 +183,7 @@ def read_export_identity(body: bytes) -> ExportIdentity:
     return ExportIdentity(
         _id(_field(data, "id")),
         None if configuration is None else _id(configuration),
-        _moment(_field(data, "endsAt")),
+        local_moment(_field(data, "endsAt")),
     )
 
 
@@ -313,7 +314,7 @@ def error_message(body: bytes) -> str:
     string; proxies say HTML (read as nothing).
     """
     try:
-        document = msgspec.json.decode(body)
+        document = msgspec.json.decode(body.removeprefix(_BOM))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return ""
     told = [document]
@@ -381,7 +382,7 @@ def _http_date(text: str) -> datetime | None:
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        document = msgspec.json.decode(body)
+        document = msgspec.json.decode(body.removeprefix(_BOM))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         start = body[:64].lstrip().lower()
         page = start.startswith((b"<!doctype", b"<html"))
@@ -416,8 +417,12 @@ def _id(value: object) -> int:
     return value
 
 
-def _moment(value: object) -> str | None:
-    """A date and time as the ledger writes it: local, to the second; a bare date is its midnight."""
+def local_moment(value: object) -> str | None:
+    """A date and time as the ledger writes it: local, to the second; a bare date is its midnight.
+
+    Raises:
+        NotContentError: a text that is neither.
+    """
     if not isinstance(value, str):
         return None
     try:

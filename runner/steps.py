@@ -334,16 +334,14 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
         told = content.read_export_content(buffer)
         if told.id != remote_id:
             raise lucca.NotContentError("another export than the one asked for")
-        ends_at = None if told.ends_at is None else told.ends_at[:19]
+        ends_at = lucca.local_moment(told.ends_at)
         if told.configuration_id not in (None, spec.configuration_id) or ends_at not in (
             None,
             ends_text(job),
         ):
             if job.live.known.get(remote_id) == ends_text(job):
                 raise lucca.NotContentError("the list and the content tell different ends")
-            raise _NotOursError(
-                told.ends_at if told.configuration_id in (None, spec.configuration_id) else None
-            )
+            raise _NotOursError(ends_at if told.configuration_id in (None, spec.configuration_id) else None)
         return told
 
     stem = f"{spec.name}-{remote_id}"

@@ -7,6 +7,7 @@ holds its places only for that long. Must not know what a job is: it deals in nu
 """
 
 import heapq
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,9 @@ from runner.transport import Answer, Stream
 
 UNPROVEN_REQUESTS: Final = 2
 """Requests in flight for a tenant whose key has not worked yet: a refused key is shown at most so often."""
+
+TELLING_CHARACTERS: Final = 4
+"""So much of a key's beginning is hidden where words were cut in the midst of it."""
 
 
 class JournalPort(Protocol):
@@ -109,8 +113,17 @@ class Tenant:
     jobs: list[int] = field(default_factory=list)
 
     def scrub(self, text: str) -> str:
-        """`text` without the key: a server may echo what it was sent."""
-        return text if self.key is None else text.replace(self.key.reveal(), "…")
+        """`text` without the key: a server may echo what it was sent, and its words be cut in the midst of it."""
+        if self.key is None:
+            return text
+        key = self.key.reveal().lower()
+        text = re.sub(re.escape(key), "…", text, flags=re.IGNORECASE)
+        told = text.removesuffix("…")
+        if told != text:
+            for length in range(len(key) - 1, TELLING_CHARACTERS - 1, -1):
+                if told.lower().endswith(key[:length]):
+                    return told[:-length] + "…"
+        return text
 
 
 class Turns:
