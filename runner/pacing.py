@@ -12,6 +12,8 @@ MARGIN_SECONDS: Final = 0.5
 """A request arrives a little after it leaves, each by another little; the server counts arrivals."""
 _SHORTEST_DELAY_SECONDS: Final = 0.001  # Rounding must not make a caller ask again and again.
 
+POLITE_SHARE: Final = 5
+
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 60.0
 BAD_ANSWERS: Final = 6
@@ -42,14 +44,20 @@ class SlidingWindow:
         self._limit = limit
         self._slots = [Slot(at) for at in spent]
 
-    def delay_seconds(self, now: float) -> float:
-        """Seconds until a request may be taken: 0 when one may now."""
+    def delay_seconds(self, now: float, *, polite: bool = False) -> float:
+        """Seconds until a request may be taken: 0 when one may now.
+
+        Args:
+            now: the moment.
+            polite: leave a fifth of the budget to more urgent requests, so that they need not wait a minute for it.
+        """
         span = WINDOW_SECONDS + MARGIN_SECONDS
-        if len(self._slots) < self._limit:
+        limit = self._limit - (self._limit // POLITE_SHARE if polite else 0)
+        if len(self._slots) < limit:
             return 0.0
         # Requests leave in another order than they were taken, so the whole record is looked through.
         self._slots = [slot for slot in self._slots if slot.at is None or slot.at > now - span]
-        too_many = len(self._slots) - self._limit
+        too_many = len(self._slots) - limit
         if too_many < 0:
             return 0.0
         # What is on its way leaves now at the earliest. More may be on record than the limit allows (it was lowered):

@@ -30,6 +30,9 @@ UNPROVEN_REQUESTS: Final = 2
 TELLING_CHARACTERS: Final = 4
 """So much of a key's beginning is hidden where words were cut in the midst of it."""
 
+POLITE_PRIORITY: Final = 2
+"""From this priority on (polls), requests leave a fifth of the budget to triggers and downloads."""
+
 
 class JournalPort(Protocol):
     """What a run asks of the journal."""
@@ -181,17 +184,19 @@ class Turns:
             domain.queued = False
             if not domain.asking or domain.running >= self._limits.in_flight_per_domain:
                 continue
-            tenant = self._askers[domain.asking[0][2]]
+            priority, _, first = domain.asking[0]
+            tenant = self._askers[first]
             if not tenant.proven and tenant.running >= UNPROVEN_REQUESTS:
                 continue
-            delay = max(domain.window.delay_seconds(now), domain.paused_until - now)
+            spare = domain.window.delay_seconds(now, polite=priority >= POLITE_PRIORITY)
+            delay = max(spare, domain.paused_until - now)
             if delay > 0:
                 heapq.heappush(self._timers, (now + delay, domain.name))
                 continue
-            _, _, id_ = heapq.heappop(domain.asking)
-            del self._askers[id_]
+            heapq.heappop(domain.asking)
+            del self._askers[first]
             self._enqueue(domain)
-            return Turn(self, tenant, id_)
+            return Turn(self, tenant, first)
         return None
 
     def next_moment(self) -> float:

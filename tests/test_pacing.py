@@ -162,3 +162,17 @@ def test_a_thousand_tenants_do_not_come_back_as_one() -> None:
 
 def test_an_answer_that_is_no_content_is_asked_for_again_five_times() -> None:
     assert BAD_ANSWERS - 1 == 5
+
+
+def test_polite_requests_leave_a_fifth_of_the_budget_to_urgent_ones() -> None:
+    window = SlidingWindow(10)
+    for _ in range(8):
+        assert window.delay_seconds(0.0, polite=True) == 0.0
+        window.take().at = 0.0
+    assert window.delay_seconds(0.0, polite=True) > 59.0
+    assert window.delay_seconds(0.0) == 0.0
+
+
+def test_a_budget_too_small_to_share_is_not_shared() -> None:
+    window = SlidingWindow(1)
+    assert window.delay_seconds(0.0, polite=True) == 0.0
