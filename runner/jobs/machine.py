@@ -64,7 +64,7 @@ EXPORT_TABLE: Table = {
         m.Failed: _to(_F),
     },
     _T: {**_TRIGGERING, m.TriggerUnsent: _to(_P)},
-    _R: {**_TRIGGERING, m.TriggerUnsent: _to(_O)},
+    _R: {**_TRIGGERING, m.TriggerAnswered: _to(_O), m.TriggerUnsent: _to(_O)},
     _O: {
         m.Listed: _to(_O, _L),
         m.Identified: _to(_O, _L),
@@ -84,15 +84,16 @@ EXPORT_TABLE: Table = {
 }
 
 REPORT_TABLE: Table = {
-    _P: {m.TemplateCreated: _to(_P), m.TemplateRefused: _to(_P), m.Triggered: _to(_T), m.Failed: _to(_F)},
+    _P: {m.TemplateCreated: _to(_P), m.Triggered: _to(_T), m.Failed: _to(_F)},
     _T: {
         **_TRIGGERING,
+        m.TriggerAnswered: _to(_O),
         m.TriggerUnsent: _to(_P),
         m.TriggerLetGo: _to(_P),
         m.Resumed: _to(_P),
         m.TemplateRefused: _to(_P),
     },
-    _R: {**_TRIGGERING, m.TriggerUnsent: _to(_O), m.TemplateRefused: _to(_O)},
+    _R: {**_TRIGGERING, m.TriggerAnswered: _to(_O), m.TriggerUnsent: _to(_O), m.TemplateRefused: _to(_O)},
     _O: {
         m.TemplateCreated: _to(_O),
         m.Triggered: _to(_R),
@@ -103,7 +104,7 @@ REPORT_TABLE: Table = {
     },
     _L: {**_DOWNLOADING, m.ReportLost: _to(_O, _F)},
     _D: {m.FilesMissed: _to(_L)},
-    _F: {m.Reopened: _to(_P, _O, _L), m.Retried: _to(_P, _O, _L)},
+    _F: {m.Reopened: _to(_P, _O), m.Retried: _to(_P, _O)},
 }
 
 TABLES: Mapping[str, Table] = {"export": EXPORT_TABLE, "report": REPORT_TABLE}
@@ -171,7 +172,10 @@ def _listed(job: Job, event: m.Listed, now: Instant) -> Job:
         job = replace(job, baseline_id=max((item.id for item in event.items), default=0))
     fresh = _unidentified(job, event.items, known)
     if first_look:
-        fresh = tuple(sorted(fresh, reverse=True)[:LOOK_BACK_IDENTIFIED])
+        # Of what is above the baseline none may go unnamed; of what lies below, the newest are asked.
+        newest = sorted(fresh, reverse=True)
+        baseline = job.baseline_id or 0
+        fresh = tuple(id_ for n, id_ in enumerate(newest) if n < LOOK_BACK_IDENTIFIED or id_ > baseline)
     waiting = (*live.unidentified, *fresh)
     live = replace(
         live,
@@ -186,7 +190,8 @@ def _listed(job: Job, event: m.Listed, now: Instant) -> Job:
 
 
 def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str]) -> tuple[int, ...]:
-    seen = {*known, *job.live.unidentified, *job.remote_ids, *job.foreign_ids}
+    # Foreign ones are asked again in each run: one with a later end must not be forgotten.
+    seen = {*known, *job.live.unidentified, *job.remote_ids}
     fresh = dict.fromkeys(item.id for item in items if item.id not in seen)
     return tuple(fresh)
 
@@ -204,17 +209,18 @@ def _identified(job: Job, event: m.Identified, _now: Instant) -> Job:
 
 
 def _concluded(job: Job) -> Job:
-    """What the exports seen so far mean, once each of them is identified."""
-    if job.live.unidentified:
+    """What the exports seen so far mean, once the list is read to its end and each of them is identified."""
+    if job.live.unidentified or job.live.listed:
         return job
     wanted = ends_text(job)
     known = job.live.known
     ours = sorted({*job.remote_ids, *(id_ for id_, ends_on in known.items() if ends_on == wanted)})
     later = sorted(id_ for id_, ends_on in known.items() if ends_on > wanted)
+    if job.state in (_P, _O):
+        job = _strangers(job, frozenset(ours))
     if job.state is _P:
         return _first_look(job, ours, later)
     if job.state is _O:
-        job = _strangers(job, frozenset(ours))
         job = replace(job, superseded_by=later[-1] if later else job.superseded_by)
     if set(ours) > set(job.remote_ids):
         return _to_download(job, ours)
@@ -224,10 +230,9 @@ def _concluded(job: Job) -> Job:
 def _strangers(job: Job, ours: frozenset[int]) -> Job:
     """Every export that appeared while we waited ends on disk or is named."""
     baseline = job.baseline_id or 0
-    strangers = {*job.foreign_ids, *(id_ for id_ in job.live.known if id_ > baseline and id_ not in ours)}
-    if not strangers:
-        return job
-    return replace(job, foreign_ids=tuple(sorted(strangers)), flags=job.flags | {Flag.FOREIGN})
+    strangers = {*job.foreign_ids, *(id_ for id_ in job.live.known if id_ > baseline)} - ours
+    flags = job.flags | {Flag.FOREIGN} if strangers else job.flags - {Flag.FOREIGN}
+    return replace(job, foreign_ids=tuple(sorted(strangers)), flags=flags)
 
 
 def _first_look(job: Job, ours: list[int], later: list[int]) -> Job:
@@ -303,14 +308,22 @@ def _path_missed(job: Job, _event: m.PathMissed, _now: Instant) -> Job:
 
 def _misattributed(job: Job, event: m.Misattributed, _now: Instant) -> Job:
     remote_ids = tuple(id_ for id_ in job.remote_ids if id_ != event.id)
-    known = {**job.live.known, event.id: "" if event.ends_at is None else event.ends_at[:19]}
+    ends_on = "" if event.ends_at is None else event.ends_at[:19]
+    known = {**job.live.known, event.id: ends_on} if event.exists else job.live.known
     waiting = _O if job.triggers else _P
+    flags = job.flags
+    if len(remote_ids) < 2:
+        flags -= {Flag.DUPLICATE}
+    if not remote_ids:
+        flags -= {Flag.ADOPTED}
     job = replace(
         job,
         state=_L if remote_ids else waiting,
         remote_ids=remote_ids,
-        superseded_by=event.id if known[event.id] > ends_text(job) else job.superseded_by,
-        live=replace(job.live, known=known, other_path=False),
+        flags=flags,
+        superseded_by=event.id if ends_on > ends_text(job) else job.superseded_by,
+        # The last look took this one for ours, so it is taken again before anything is triggered.
+        live=replace(job.live, known=known, other_path=False, polled_boot_seconds=None),
     )
     return _strangers(job, frozenset(remote_ids))
 
@@ -321,12 +334,16 @@ def _named(job: Job, event: m.Named, _now: Instant) -> Job:
     contents = tuple(staged.content for staged in job.live.staged if staged.content is not None)
     replaced = {content.remote_id for content in contents}
     old = tuple(content for content in job.contents if content.remote_id not in replaced)
-    underived = any(staged.underived for staged in job.live.staged)
+    flags = job.flags
+    if {staged.remote_id for staged in job.live.staged} >= set(job.remote_ids):
+        flags -= {Flag.DERIVED}  # Everything is made anew.
+    if any(staged.underived for staged in job.live.staged):
+        flags |= {Flag.DERIVED}
     return replace(
         job,
         files=(*kept, *event.files),
         contents=tuple(sorted((*old, *contents), key=lambda content: content.remote_id)),
-        flags=job.flags | ({Flag.DERIVED} if underived else frozenset()),
+        flags=flags,
     )
 
 
@@ -382,9 +399,8 @@ def _template_created(job: Job, event: m.TemplateCreated, _now: Instant) -> Job:
 
 
 def _template_refused(job: Job, _event: m.TemplateRefused, _now: Instant) -> Job:
-    triggers = job.triggers[:-1] if job.state in (_T, _R) else job.triggers
     state = _O if job.state is _R else _P
-    return replace(job, state=state, triggers=triggers, template_id=None, template_made=True)
+    return replace(job, state=state, triggers=job.triggers[:-1], template_id=None, template_made=True)
 
 
 def _report_polled(job: Job, event: m.ReportPolled, now: Instant) -> Job:
@@ -434,8 +450,8 @@ def _without_report(job: Job) -> Job:
 def _failed(job: Job, event: m.Failed, now: Instant) -> Job:
     triggers = job.triggers
     if job.state in (_T, _R):
-        # The POST was answered just now, with a no; the hour counts from here.
-        triggers = (*triggers[:-1], stamp(now, triggers[-1].server_date))
+        # The POST was answered just now, with a no; the hour counts from here, by every clock.
+        triggers = (*triggers[:-1], stamp(now, host_time(job, now) or triggers[-1].server_date))
     live = Live(server_date=job.live.server_date)
     return replace(job, state=_F, error=event.error, triggers=triggers, live=live)
 
@@ -456,7 +472,17 @@ def _retried(job: Job, event: m.Retried, now: Instant) -> Job:
     if triggers and triggers[-1].wall > event.stamp.wall:
         # The last trigger lies in the future of a clock that was set back; the person who looked starts the hour anew.
         triggers = (*triggers[:-1], event.stamp)
-    job = replace(job, triggers=triggers, forgiven=len(triggers), errors=0, losses=0, template_made=False)
+    job = replace(
+        job,
+        triggers=triggers,
+        forgiven=len(triggers),
+        superseded_by=None,
+        errors=0,
+        losses=0,
+        template_made=False,
+    )
+    if job.error is not None and job.error.code is ErrorCode.REPORT_ERROR:
+        job = _without_report(job)  # It ended in error or vanished: to ask for it again would use up a try.
     return _reopened(job, m.Reopened(), now)
 
 
@@ -484,6 +510,12 @@ _HANDLERS: Mapping[type[Any], _Handler] = {
     m.Reopened: _reopened,
     m.Retried: _retried,
 }
+
+
+def host_time(job: Job, now: Instant) -> datetime | None:
+    """The host's own time, carried on from its last `Date` header; None where it sent none."""
+    seen = job.live.server_date
+    return None if seen is None else seen[0] + timedelta(seconds=now.boot_seconds - seen[1])
 
 
 def stamp(now: Instant, server_date: datetime | None = None) -> m.Stamp:
