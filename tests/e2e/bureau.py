@@ -27,9 +27,11 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from runner.clock import Instant, SystemClock
 from runner.sandbox import (
+    Configuration,
     RequestRecord,
     Scenario,
     TenantScenario,
+    Trigger,
     TriggerRecord,
     World,
     scenario_keys,
@@ -308,3 +310,9 @@ class Moment:
 
 def scenario_of(*tenants: TenantScenario, seed: int = 1) -> Scenario:
     return Scenario(tenants=tenants, seed=seed)
+
+
+def quick(domain: str, **more: Any) -> TenantScenario:
+    """A tenant whose exports take a moment."""
+    trigger = Trigger(seconds=0.1)
+    return TenantScenario(domain=domain, **{"configurations": (Configuration(trigger=trigger),)} | more)

@@ -1,0 +1,484 @@
+"""Every command as a person or a scheduler meets it: what it says, what it writes, how it ends."""
+
+import json
+import re
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from runner.sandbox import MOODS, Configuration, Reports, Scenario, Trigger
+from runner.sandbox.scenario import DEFAULT_DATE
+from tests.e2e.bureau import NIGHT, Bureau, Lucca, Moment, lucca, quick
+
+COMMANDS = (
+    "run",
+    "plan",
+    "check",
+    "status",
+    "explain",
+    "retry",
+    "verify",
+    "schema",
+    "init",
+    "sandbox",
+)
+ANSI = re.compile(r"\x1b\[")
+ASLEEP = Trigger(completes=False)
+
+
+def two_tenants() -> Scenario:
+    reports = Reports(in_manifest=True, pending_seconds=0.2)
+    return Scenario(tenants=(quick("acme.ilucca.net"), quick("globex.ilucca.net", reports=reports)))
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Lucca]:
+    with lucca(two_tenants()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def done(served: Lucca, tmp_path_factory: pytest.TempPathFactory) -> Bureau:
+    """A bureau after an ordinary night. Tests only look at it."""
+    bureau = Bureau(tmp_path_factory.mktemp("done"), served.gateway)
+    bureau.take(two_tenants())
+    assert bureau.run().code == 0
+    return bureau
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Bureau:
+    """A bureau before its first night, whose gateway nobody listens at: nothing may be sent."""
+    bureau = Bureau(tmp_path, "http://127.0.0.1:9")
+    bureau.take(two_tenants())
+    return bureau
+
+
+# --- help and usage --------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_exactly_the_commands_that_are_built(fresh: Bureau) -> None:
+    told = fresh.command("--help")
+    listed = re.findall(r"^  ([a-z]+)  ", told.out.partition("Commands:")[2], flags=re.MULTILINE)
+    assert (told.code, sorted(listed)) == (0, sorted(COMMANDS))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(fresh: Bureau, name: str) -> None:
+    told = fresh.command(name, "--help")
+    assert told.code == 0
+    assert told.out.startswith("Usage: runner " + name)
+    assert "--help" in told.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--nonsense"),
+        ("nonsense",),
+        ("run", "--date", "2026-02-30"),
+        ("run", "--date", "tomorrow"),
+        ("run", "--kind", "import"),
+        ("run", "--only", "nobody"),
+        ("run", "--only", "acme/nothing"),
+        ("run", "--only", "acme", "--only", "nobody"),
+        ("run", "--tag", "weekly"),
+        ("run", "--only", "acme", "--kind", "report"),
+        ("run", "missing.yaml"),
+        ("run", "--until", "25:00"),
+        ("run", "--retrigger-after", "soon"),
+        ("run", "--gateway", "http://lucca.example.com"),
+        ("plan", "--only", "nobody"),
+        ("explain", "acme"),
+        ("schema", "night"),
+    ],
+    ids=" ".join,
+)
+def test_a_slip_is_a_usage_error_and_nothing_is_written(fresh: Bureau, arguments: tuple[str, ...]) -> None:
+    told = fresh.command(*arguments, "--json")
+    assert told.code == 2, told.err
+    assert set(told.json()["error"]) >= {"code", "message"}
+    assert "Traceback" not in told.err
+    assert not fresh.output.exists()
+
+
+# --- commands that only look -----------------------------------------------------------------------------------------
+
+
+def test_plan_tells_what_would_run_and_touches_nothing(fresh: Bureau) -> None:
+    told = fresh.command("plan", "--date", NIGHT, "--json")
+    assert told.code == 0
+    plan = told.json()
+    assert [f"{job['tenant']}/{job['name']}" for job in plan["jobs"]] == [
+        "acme/payroll",
+        "globex/payroll",
+        "globex/times",
+    ]
+    assert plan["jobs"][0]["ends_at"] == "2026-11-23T00:00:00"
+    assert (plan["jobs"][2]["starts_on"], plan["jobs"][2]["ends_on"]) == ("2026-10-01", "2026-10-31")
+    assert plan["requests"] == 3 + 3 + 4
+    assert plan["minutes"] == 1
+    shown = fresh.command("plan", "--date", NIGHT)
+    assert shown.out == ""
+    assert "acme/payroll" in shown.err
+    assert "2026-11-23" in shown.err
+    assert not fresh.output.exists()
+
+
+def test_plan_knows_what_is_done(done: Bureau) -> None:
+    plan = done.command("plan", "--date", NIGHT, "--json").json()
+    assert {job["state"] for job in plan["jobs"]} == {"downloaded"}
+    assert plan["requests"] == 0
+
+
+def test_check_is_offline_and_ends_with_2_for_any_fault(fresh: Bureau) -> None:
+    assert fresh.command("check", "--json").json()["ok"] is True
+    path = fresh.folder / "tenants.yaml"
+    path.write_text(path.read_text("utf-8").replace("ends_at: monday", "ends_at: mondey", 1), "utf-8")
+    told = fresh.command("check", "--json")
+    (fault,) = told.json()["faults"]
+    assert told.code == 2
+    assert re.match(r"tenants\.yaml:\d+:\d+: tenants\[0\]\.exports\[0\]\.ends_at: ", fault)
+    assert "monday" in fault
+    assert not fresh.output.exists()
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "explain acme/payroll", "retry"])
+def test_without_a_journal_they_say_so(fresh: Bureau, command: str) -> None:
+    told = fresh.command(*command.split(), "--json")
+    assert told.code == 6
+    assert "journal" in told.json()["error"]["message"]
+    assert not fresh.output.exists()
+
+
+def test_status_tells_the_latest_night(done: Bureau) -> None:
+    told = done.command("status", "--json").json()
+    assert (told["date"], told["outcome"]) == (NIGHT, "ok")
+    assert told["jobs"] == done.document()["jobs"]
+    shown = done.command("status")
+    assert (shown.out, shown.err.count("Arrivé")) == ("", 3)
+    chosen = done.command("status", "--only", "globex", "--kind", "report", "--json").json()
+    assert [job["name"] for job in chosen["jobs"]] == ["times"]
+
+
+def test_explain_tells_one_jobs_story(done: Bureau) -> None:
+    told = done.command("explain", "acme/payroll", "--json").json()
+    assert told["job"] == done.jobs()["acme/payroll"]
+    assert [event["state"] for event in told["events"]][-1] == "downloaded"
+    shown = done.command("explain", "acme/payroll", language="en")
+    assert (shown.code, shown.out) == (0, "")
+    assert "acme/payroll" in shown.err
+    assert "Nothing to do." in shown.err
+
+
+def test_verify_finds_a_file_that_was_changed_cut_or_taken(served: Lucca, tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path, served.gateway)
+    bureau.take(two_tenants())
+    assert bureau.run().code == 0
+    assert bureau.command("verify").code == 0
+    first, second, third, *_ = bureau.data_files()
+    changed = bureau.night() / first
+    changed.write_bytes(changed.read_bytes().replace(b"1", b"2"))
+    cut = bureau.night() / second
+    cut.write_bytes(cut.read_bytes()[:-1])
+    (bureau.night() / third).unlink()
+    told = bureau.command("verify", "--json")
+    assert told.code == 3
+    assert sorted(row["path"] for row in told.json()["found"]) == [
+        f"{NIGHT}/{p}" for p in (first, second, third)
+    ]
+    assert bureau.command("verify", "--only", "globex", "--kind", "report").code == 0
+
+
+def test_the_schemas_hold_for_what_is_read_and_written(done: Bureau) -> None:
+    manifest, run = done.command("schema").json(), done.command("schema", "run").json()
+    read = yaml.load((done.folder / "tenants.yaml").read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+    assert read["defaults"].pop("requests_per_minute") == "45"
+    numbers = {"configuration_id": 3, "template_id": 12}
+    for tenant in read["tenants"]:
+        for entry in (*tenant.get("exports", ()), *tenant.get("reports", ())):
+            entry |= {name: number for name, number in numbers.items() if name in entry}
+    jsonschema.validate(read | {"version": 1}, manifest)
+    jsonschema.validate(done.document(), run)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"version": 1, "tenants": [{"nmae": "acme"}]}, manifest)
+
+
+def test_init_writes_a_manifest_that_passes_check_and_never_over_one(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    assert bureau.command("init", "--json").json() == {"manifest": "tenants.yaml"}
+    checked = bureau.command("check")
+    assert checked.code == 0, checked.err
+    again = bureau.command("init", "--json")
+    assert again.code == 2
+    assert "tenants.yaml" in again.json()["error"]["message"]
+    elsewhere = bureau.command("init", "nowhere/tenants.yaml", "--json")
+    assert elsewhere.code == 6
+
+
+def test_a_person_can_try_everything_against_the_sandbox(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(
+        f"date: {NIGHT}\ntenants:\n  - {{domain: acme.ilucca.net, configurations: [{{trigger: {{seconds: 0.1}}}}]}}\n",
+        "utf-8",
+    )
+    with bureau.start("sandbox", "scenario.yaml", "--port", "0", "--write", "lucca") as sandbox:
+        assert sandbox.process.stderr is not None
+        line = sandbox.process.stderr.readline()
+        gateway = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert gateway is not None, line
+        ran = bureau.command("run", "lucca/tenants.yaml", "--date", NIGHT, "--gateway", gateway[0])
+        assert ran.code == 0, ran.err
+        assert stat.S_IMODE((tmp_path / "lucca/keys/acme").stat().st_mode) == 0o600
+        sandbox.signal(signal.SIGINT)
+        assert sandbox.end(10).code in (0, 130)
+
+
+# --- a run, and how it ends ------------------------------------------------------------------------------------------
+
+
+def test_a_selection_runs_what_it_names_and_is_judged_by_that(served: Lucca, tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path, served.gateway)
+    bureau.take(two_tenants())
+    assert bureau.run("--only", "globex/times").code == 0
+    assert {label: job["state"] for label, job in bureau.jobs().items()} == {
+        "acme/payroll": "pending",
+        "globex/payroll": "pending",
+        "globex/times": "downloaded",
+    }
+    assert bureau.document()["outcome"] == "incomplete"
+    told = bureau.run("--kind", "export", "--json")
+    shown, written = told.json(), bureau.document()
+    assert shown.pop("written_at") >= written.pop("written_at")
+    assert (told.code, shown) == (0, written)
+    assert bureau.document()["outcome"] == "ok"
+
+
+def test_tags_choose_tenants(fresh: Bureau, served: Lucca) -> None:
+    path = fresh.folder / "tenants.yaml"
+    text = path.read_text("utf-8").replace("  - name: acme\n", "  - name: acme\n    tags: [monthly]\n")
+    path.write_text(text, "utf-8")
+    planned = fresh.command("plan", "--date", NIGHT, "--tag", "monthly", "--json").json()
+    assert [job["tenant"] for job in planned["jobs"]] == ["acme"]
+    assert fresh.run("--tag", "monthly", gateway=served.gateway).code == 0
+    assert [path.split("/")[0] for path in fresh.data_files()] == ["acme", "acme"]
+
+
+def test_where_nothing_is_due_nothing_changes(done: Bureau, served: Lucca) -> None:
+    before = {path: path.read_bytes() for path in done.night().glob("*/*")}
+    sums, jobs, requests = (done.night() / "SHA256SUMS").read_bytes(), done.jobs(), served.requests()
+    assert done.run().code == 0
+    assert {path: path.read_bytes() for path in done.night().glob("*/*")} == before
+    assert (done.night() / "SHA256SUMS").read_bytes() == sums
+    assert (done.jobs(), served.requests()) == (jobs, requests)
+
+
+def test_the_deadline_ends_the_night_with_4_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=2.5)),))
+    scenario = Scenario(tenants=(slow,))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        told = bureau.run("--until", "1.5s", "--retrigger-after", "20s")
+        assert told.code == 4
+        assert bureau.document()["outcome"] == "incomplete"
+        assert bureau.jobs()["acme/payroll"]["state"] == "polling"
+        assert "L'heure limite est arrivée" in bureau.words()
+        assert bureau.run("--retrigger-after", "20s").code == 0
+        assert [t["state"] for t in bureau.jobs()["acme/payroll"]["transitions"]] == [
+            "triggered",
+            "polling",
+            "downloading",
+            "downloaded",
+        ]
+        assert len(served.triggers()) == 1
+
+
+@pytest.mark.parametrize("number, code, seconds", [(signal.SIGTERM, 143, 6.0), (signal.SIGINT, 130, 1.5)])
+def test_a_signal_stops_the_night_soon_and_the_next_run_goes_on(
+    tmp_path: Path, number: signal.Signals, code: int, seconds: float
+) -> None:
+    # One is in the middle of its POST, the other is being waited for.
+    posting = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=seconds)),))
+    waiting = quick(
+        "globex.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=seconds + 0.5)),)
+    )
+    scenario = Scenario(tenants=(posting, waiting))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        settings = {"retrigger_after": "40s", "trigger_timeout": "30s"}
+        moment = Moment(4)
+        served.on_request = moment.seen
+        with bureau.start("run", "--date", NIGHT, **settings) as night:
+            assert moment.wait(10)
+            time.sleep(0.2)
+            begun = time.monotonic()
+            night.signal(number)
+            told = night.end(15)
+        assert told.code == code, told.err
+        assert time.monotonic() - begun < 10
+        assert bureau.document()["outcome"] == "incomplete"
+        assert bureau.document()["finished_at"] is not None
+        served.on_request = None
+        assert bureau.run(**settings).code == 0
+        assert len(served.triggers()) == 2
+
+
+def test_of_two_runners_one_leaves_having_sent_nothing(tmp_path: Path) -> None:
+    slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=2.0)),))
+    scenario = Scenario(tenants=(slow, quick("globex.ilucca.net")))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        moment = Moment(1)
+        served.on_request = moment.seen
+        with (
+            bureau.start("run", "--date", NIGHT, retrigger_after="20s") as one,
+            bureau.start("run", "--date", NIGHT, "--json", retrigger_after="20s") as other,
+        ):
+            assert moment.wait(10)
+            # A third comes when the first is at work for sure.
+            third = bureau.run("--json")
+            ended = sorted([one.end(), other.end()], key=lambda told: told.code)
+        assert [told.code for told in ended] == [0, 5]
+        assert (third.code, third.json()["error"]["code"]) == (5, "locked")
+        assert len(served.triggers()) == 2
+        assert served.posts() == 2
+        assert bureau.jobs()["acme/payroll"]["state"] == "downloaded"
+
+
+def test_a_run_at_work_can_be_looked_at(tmp_path: Path) -> None:
+    slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=5.0)),))
+    scenario = Scenario(tenants=(slow, MOODS["key_refused"]("globex.ilucca.net", DEFAULT_DATE)))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        moment = Moment(5)
+        served.on_request = moment.seen
+        with bureau.start("run", "--date", NIGHT, retrigger_after="20s") as night:
+            assert moment.wait(10)
+            assert bureau.document()["outcome"] == "running"
+            assert bureau.document()["finished_at"] is None
+            assert "La nuit est en cours" in bureau.words()
+            with (
+                bureau.start("status", "--json") as status,
+                bureau.start("explain", "acme/payroll") as explain,
+                bureau.start("verify") as verify,
+                bureau.start("retry", "globex/payroll", "--json") as retry,
+            ):
+                told = status.end().json()
+                codes = [started.end().code for started in (explain, verify, retry)]
+            assert (told["outcome"], told["jobs"][0]["state"]) == ("running", "polling")
+            assert codes == [0, 0, 5]
+            assert night.end().code == 3
+
+
+@pytest.mark.parametrize("place", ["output", "journal", "night"])
+def test_what_cannot_be_written_ends_with_6_and_nothing_sent(
+    fresh: Bureau, served: Lucca, place: str
+) -> None:
+    # A file where a folder must be: not even root can write there.
+    requests = served.requests()
+    if place == "output":
+        fresh.output.write_text("in the way", "utf-8")
+    elif place == "journal":
+        (fresh.folder / "state").write_text("in the way", "utf-8")
+        fresh.environ["RUNNER_STATE"] = "state/journal.db"
+    else:
+        fresh.output.mkdir()
+        fresh.night().write_text("in the way", "utf-8")
+    told = fresh.run("--json", gateway=served.gateway)
+    assert told.code == 6, told.err
+    assert told.json()["error"]["code"] == "storage"
+    assert "Traceback" not in told.err
+    assert served.requests() == requests
+
+
+def test_a_journal_that_is_none_is_left_alone(fresh: Bureau) -> None:
+    journal = fresh.output / ".runner/journal.db"
+    journal.parent.mkdir(parents=True)
+    journal.write_bytes(b"not a database" * 1000)
+    told = fresh.run("--json")
+    assert told.code == 6
+    assert "journal" in told.json()["error"]["message"]
+    assert journal.read_bytes() == b"not a database" * 1000
+
+
+def test_a_flag_comes_before_the_environment_before_the_env_file(fresh: Bureau) -> None:
+    del fresh.environ["RUNNER_GATEWAY"]
+    (fresh.folder / ".env").write_text(
+        "RUNNER_OUTPUT=of-file\nRUNNER_STATE=file.db\nRUNNER_MANIFEST=none.yaml\n", "utf-8"
+    )
+
+    def journal_of(*arguments: str, **changes: str) -> str:
+        told = fresh.command("status", *arguments, **changes)
+        assert told.code == 6
+        found = re.search(r"no journal at (\S+)", told.err)
+        assert found is not None, told.err
+        return found[1]
+
+    assert journal_of() == "file.db"
+    assert journal_of(state="environment.db") == "environment.db"
+    assert journal_of("--state", "flag.db", state="environment.db") == "flag.db"
+    assert "none.yaml" in fresh.command("check").err
+    assert fresh.command("check", "tenants.yaml").code == 0
+    assert fresh.command("check", manifest="tenants.yaml").code == 0
+
+
+def test_failed_jobs_are_tried_again_when_a_person_says_so(tmp_path: Path) -> None:
+    never = quick(
+        "acme.ilucca.net", configurations=(Configuration(triggers=(ASLEEP,), trigger=Trigger(seconds=0.1)),)
+    )
+    scenario = Scenario(tenants=(never,))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        settings = {"max_triggers": "1", "retrigger_after": "2s"}
+        assert bureau.run(**settings).code == 3
+        assert bureau.jobs()["acme/payroll"]["error"]["code"] == "no_export"
+        assert bureau.run(**settings).code == 3
+        assert len(served.triggers()) == 1
+        assert bureau.command("retry", "acme/nothing").code == 2
+        told = bureau.command("retry", "acme/payroll", "--reason", "seen with Lucca", "--json")
+        assert (told.code, len(told.json()["retried"])) == (0, 1)
+        assert bureau.command("retry").code == 0
+        story = bureau.command("explain", "acme/payroll", "--json").json()
+        assert "seen with Lucca" in json.dumps(story["events"])
+        assert bureau.run(**settings).code == 0
+        assert len(served.triggers()) == 2
+
+
+def test_under_cron_it_speaks_plainly_and_in_json(tmp_path: Path) -> None:
+    scenario = two_tenants()
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        told = bureau.run()
+        assert (told.code, told.out) == (0, "")
+        assert not ANSI.search(told.err)
+        *events, closing = told.err.strip().splitlines()
+        assert closing.startswith("runner: ")
+        assert {json.loads(line)["event"] for line in events} >= {"export.triggered", "export.downloaded"}
+        quiet = bureau.run(log_level="warning")
+        assert len(quiet.err.strip().splitlines()) == 1
+        plain = bureau.run("--log-format", "console")
+        assert not ANSI.search(plain.err)
+
+
+def test_the_batch_date_is_today_in_the_timezone_unless_told(fresh: Bureau) -> None:
+    east = fresh.command("plan", "--json", timezone="Pacific/Kiritimati").json()["date"]
+    west = fresh.command("plan", "--json", timezone="Pacific/Pago_Pago").json()["date"]
+    assert east > west
+    assert fresh.command("plan", "--json", "--date", "2026-12-01").json()["date"] == "2026-12-01"
+
+
+def test_version_is_told(fresh: Bureau) -> None:
+    assert re.fullmatch(r"runner \d+\.\d+\S*\n", fresh.command("--version").out)
