@@ -242,13 +242,20 @@ def read_created_id(body: bytes) -> int:
     return _id(_field(_v4(body), "id"))
 
 
-def read_report_status(body: bytes) -> str:
+def read_report_status(body: bytes, report_id: int | None = None) -> str:
     """pending, done or error. A status that the guide does not name is read as pending: its end is still to come.
 
+    Args:
+        body: the answer.
+        report_id: which report was asked for; an answer need not name it, but must not name another.
+
     Raises:
-        NotContentError: not a report.
+        NotContentError: not a report, or another one.
     """
-    status = _field(_v4(body), "status")
+    document = _v4(body)
+    id_, status = _field(document, "id"), _field(document, "status")
+    if report_id is not None and id_ is not None and _id(id_) != report_id:
+        raise NotContentError("another report than the one asked for")
     if not isinstance(status, str):
         raise NotContentError(_expected("a report's status"))
     status = status.casefold()

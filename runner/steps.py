@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import Enum
+from http import HTTPStatus
 from typing import Final, Protocol, TypeVar
 
 from runner import content, derived, lucca
@@ -222,7 +223,7 @@ async def _trigger(job: m.Job, tools: Tools) -> Outcome:
         failed = m.Failed(job_error(m.ErrorCode.UNREACHABLE, spec, error.detail))
         return Outcome((m.TriggerUnsent(), failed))
     except (LostError, BrokenAnswerError) as error:
-        return _let_go(job, tools, error.detail, None)
+        return _let_go(job, tools, _trouble(error, tools), None)
     try:
         if isinstance(spec, m.ExportSpec):
             return _export_triggered(job, tools, answer)
@@ -234,7 +235,8 @@ async def _trigger(job: m.Job, tools: Tools) -> Outcome:
 def _export_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome:
     result = lucca.read_run_answer(answer.status, answer.headers, answer.body)
     if isinstance(result, lucca.Unknown):
-        return _let_go(job, tools, tools.scrub(result.why), lucca.server_date(answer.headers))
+        why = Trouble(Bearing.PASSING, tools.scrub(result.why))
+        return _let_go(job, tools, why, lucca.server_date(answer.headers))
     return Outcome((m.TriggerAnswered(result, stamp(tools.clock.now(), lucca.server_date(answer.headers))),))
 
 
@@ -251,18 +253,17 @@ async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome
         await tools.memory.forget_template(spec.domain, spec.template.sha256)
         return Outcome((m.TemplateRefused(),))
     except (lucca.PassingError, lucca.NotContentError) as trouble:
-        let_go = _let_go(job, tools, tools.scrub(trouble.detail), lucca.server_date(answer.headers))
-        return Outcome(let_go.events, _trouble(trouble, tools))
+        return _let_go(job, tools, _trouble(trouble, tools), lucca.server_date(answer.headers))
     return Outcome(
         (m.TriggerAnswered(report_id, stamp(tools.clock.now(), lucca.server_date(answer.headers))),)
     )
 
 
-def _let_go(job: m.Job, tools: Tools, why: str, server_date: datetime | None) -> Outcome:
+def _let_go(job: m.Job, tools: Tools, why: Trouble, server_date: datetime | None) -> Outcome:
     moment = stamp(tools.clock.now(), server_date or _server_now(job, tools))
-    # A report leaves no trace to look for, so it is asked for again, after a pause like any other trouble.
-    trouble = Trouble(Bearing.PASSING, why) if isinstance(job.spec, m.ReportSpec) else None
-    return Outcome((m.TriggerLetGo(moment, why),), trouble)
+    # An export is looked for. A report leaves no trace, so it is asked for again, after a pause like any other trouble.
+    trouble = why if isinstance(job.spec, m.ReportSpec) else None
+    return Outcome((m.TriggerLetGo(moment, why.detail),), trouble)
 
 
 def _stamp(job: m.Job, tools: Tools) -> m.Stamp:
@@ -297,7 +298,7 @@ async def _poll_report(job: m.Job, tools: Tools) -> Outcome:
         if refusal.code != "not_found":
             raise
         return Outcome((m.ReportLost(),))
-    status = lucca.read_report_status(answer.body)
+    status = lucca.read_report_status(answer.body, job.remote_ids[-1])
     return Outcome(
         (m.ReportPolled("done" if status == "done" else "error" if status == "error" else "pending"),)
     )
@@ -354,9 +355,14 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     try:
         spooled, staged = await _download(job, tools, request, (remote_id, "json"), inspect, derivations)
     except lucca.RefusedError as refusal:
-        if refusal.code != "not_found" or job.live.other_path:
+        if refusal.code != "not_found":
             raise
-        return Outcome((m.PathMissed(),))
+        if not job.live.other_path:
+            return Outcome((m.PathMissed(),))
+        if job.triggers and remote_id not in job.live.known:
+            # Only the POST's answer told this number. What our POST made will be in the list.
+            return Outcome((m.Misattributed(remote_id, None, exists=False),))
+        raise
     except content.NotContentError as error:
         raise lucca.NotContentError(error.reason) from None
     except _NotOursError as other:
@@ -393,8 +399,9 @@ async def _download(
     assert line is not None  # noqa: S101 - a step that sends has a line
     async with tools.output.spool(tools.night, spec.tenant, filename, cap_bytes=CONTENT_CAP_BYTES) as spool:
         async with line.download(request) as stream:
-            if not 200 <= stream.status < 300:
+            if stream.status != HTTPStatus.OK:
                 lucca.check_status(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
+                raise lucca.NotContentError(f"status {stream.status}, which promises no whole content")
             async for chunk in stream.chunks(CONTENT_CAP_BYTES):
                 await spool.write(chunk)
         line.end()

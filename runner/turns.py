@@ -120,12 +120,12 @@ class Tenant:
         if self.key is None:
             return text
         key = self.key.reveal().lower()
-        text = re.sub(re.escape(key), "…", text, flags=re.IGNORECASE)
-        told = text.removesuffix("…")
-        if told != text:
-            for length in range(len(key) - 1, TELLING_CHARACTERS - 1, -1):
-                if told.lower().endswith(key[:length]):
-                    return told[:-length] + "…"
+        for shape in (key, key.replace("-", "")):  # a GUID may come back without its dashes
+            text = re.sub(re.escape(shape), "…", text, flags=re.IGNORECASE)
+            told = text.removesuffix("…")
+            lengths = range(len(shape) - 1, TELLING_CHARACTERS - 1, -1) if told != text else ()
+            cut = next((length for length in lengths if told.lower().endswith(shape[:length])), 0)
+            text = f"{told[:-cut]}…" if cut else text
         return text
 
 
@@ -272,7 +272,9 @@ class Turn:
         if status != HTTPStatus.UNAUTHORIZED:
             self._tenant.proven = True
         if (words := announcement(headers)) is not None:
-            said = f"{self._tenant.domain.name} announces a change of its interface: {words}"
+            said = (
+                f"{self._tenant.domain.name} announces a change of its interface: {self._tenant.scrub(words)}"
+            )
             announcements = self._turns.announcements
             if said not in announcements:
                 announcements.append(said)

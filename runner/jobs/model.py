@@ -377,10 +377,11 @@ class PathMissed:
 
 @dataclass(frozen=True, slots=True)
 class Misattributed:
-    """The content says that this export is not the one we asked for."""
+    """The content says that this export is not the one we asked for, or that there is none of this number."""
 
     id: int
     ends_at: str | None
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)
