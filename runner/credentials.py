@@ -4,19 +4,20 @@ Owns the kinds of reference and the `Secret` that hides itself; the manifest onl
 nothing of tenants or requests. No message here ever holds a secret, nor what a file or a command printed.
 """
 
+import asyncio
 import os
 import re
 import signal
 import stat
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
 
 import anyio
-import anyio.to_thread
 from anyio.abc import Process
 
 COMMAND_TIMEOUT_SECONDS = 30.0
@@ -124,7 +125,7 @@ async def resolve(
         reference: where it is kept.
         base_dir: the folder of the manifest; relative paths start here.
         environ: the environment; left out: the process's own.
-        timeout_seconds: how long a command may take.
+        timeout_seconds: how long a command, a file or a keyring may take.
 
     Raises:
         CredentialError: it is missing, unreadable, or cannot be a key.
@@ -142,7 +143,7 @@ async def _fetch(
                 raise CredentialError(f"{reference} is not set; set it where the runner is started")
             return environ[name]
         case FileSecret(path):
-            return await anyio.to_thread.run_sync(_read, reference, base_dir / path)
+            return await _beside(lambda: _read(reference, base_dir / path), reference, timeout_seconds)
         case SystemdSecret(name):
             directory = environ.get("CREDENTIALS_DIRECTORY")
             if not directory:
@@ -150,11 +151,11 @@ async def _fetch(
                     f"{reference} is not there, since CREDENTIALS_DIRECTORY is not set; "
                     "start the runner from a unit that has LoadCredential= for it"
                 )
-            return await anyio.to_thread.run_sync(_read, reference, Path(directory) / name)
+            return await _beside(lambda: _read(reference, Path(directory) / name), reference, timeout_seconds)
         case CommandSecret():
             return await _output_of(reference, base_dir, environ, timeout_seconds)
         case KeyringSecret():
-            return await anyio.to_thread.run_sync(_from_keyring, reference)
+            return await _beside(lambda: _from_keyring(reference), reference, timeout_seconds)
 
 
 def file_warning(reference: SecretReference, *, base_dir: Path) -> str | None:
@@ -192,6 +193,38 @@ def _decode(content: bytes, reference: SecretReference) -> str:
     except UnicodeDecodeError:
         # Not chained: the exception carries the bytes.
         raise CredentialError(f"{reference} holds no key: it is not text") from None
+
+
+async def _beside(work: Callable[[], str], reference: SecretReference, timeout_seconds: float) -> str:
+    """Run blocking work in a thread that nothing waits for.
+
+    A keyring may ask a person who is asleep, a share may hang, a pipe may have no writer: neither the night nor the
+    end of the program may wait for them, as the threads of a pool would make them.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[str] = loop.create_future()
+
+    def settle(text: str | None, error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(text or "")
+
+    def run() -> None:
+        text, failed = None, None
+        try:
+            text = work()
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever asked
+            failed = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, text, failed)
+
+    threading.Thread(target=run, name="secret", daemon=True).start()
+    with anyio.move_on_after(timeout_seconds):
+        return await done
+    raise CredentialError(f"{reference} gave no answer within {timeout_seconds:g} s")
 
 
 def _read(reference: SecretReference, path: Path) -> str:

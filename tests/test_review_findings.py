@@ -19,7 +19,7 @@ from aiohttp import web
 
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
-from runner.credentials import Secret
+from runner.credentials import CredentialError, FileSecret, Secret, resolve
 from runner.jobs.agenda import Policy
 from runner.journal import SqliteJournal
 from runner.manifest import load_manifest
@@ -72,6 +72,24 @@ def test_an_output_that_cannot_be_written_exits_6_and_says_why(tmp_path: Path) -
     assert json.loads(ran.stdout)["error"]["code"] == "storage"
     assert "2026-11-24" in ran.stderr
     assert "internal" not in ran.stderr
+
+
+def test_a_key_that_is_never_given_costs_its_tenant_alone_and_not_the_end_of_the_run(tmp_path: Path) -> None:
+    """A pipe without a writer, a hung share, a keyring that asks a sleeping person: reading them never returns."""
+    folder = a_folder_with_a_manifest(tmp_path)
+    manifest = MANIFEST.replace("{env: ACME_API_KEY}", "{file: pipe}")
+    (folder / "tenants.yaml").write_text(manifest, encoding="utf-8")
+    os.mkfifo(folder / "pipe", 0o600)
+    ran = runner(folder, "run", "--gateway", NOWHERE, "--date", "2026-11-24", "--until", "1s", "--json")
+    assert ran.returncode == 4, ran.stderr
+    assert json.loads(ran.stdout)["jobs"][0]["state"] == "pending"
+
+
+@pytest.mark.anyio
+async def test_a_key_file_that_hangs_is_told_after_a_while(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(CredentialError, match="the file pipe gave no answer within"):
+        await resolve(FileSecret("pipe"), base_dir=tmp_path, timeout_seconds=0.05)
 
 
 # ── nights in virtual time, against a server that is not our sandbox ────────────────────────────────────────────────
