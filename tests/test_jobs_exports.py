@@ -384,6 +384,12 @@ def test_of_two_exports_the_one_that_is_not_ours_leaves_no_duplicate_behind() ->
     assert job.flags == frozenset({Flag.FOREIGN})
 
 
+def test_two_that_stay_are_still_a_duplicate() -> None:
+    job = restarted(happen(polling(), listed((290, ENDS), (291, ENDS), (292, ENDS))))
+    job = happen(job, m.Misattributed(291, None))
+    assert (job.remote_ids, job.flags) == ((290, 292), frozenset({Flag.DUPLICATE, Flag.FOREIGN}))
+
+
 def test_an_adopted_export_that_is_not_ours_is_adopted_no_longer_and_looked_past_before_a_trigger() -> None:
     job = restarted(happen(export(), listed((289, ENDS), (288, ENDS))))
     job = happen(job, m.Misattributed(288, EARLIER), m.Misattributed(289, LATER))
@@ -440,6 +446,13 @@ def test_a_retry_after_the_clock_was_set_back_starts_the_hour_anew() -> None:
     job = happen(polling(), failed(ErrorCode.NO_EXPORT))
     told = stamp(at(60, wall=-7200))
     assert happen(job, m.Retried(told)).triggers == (told,)
+
+
+def test_a_retry_after_the_clock_was_set_back_keeps_what_the_host_said_of_the_trigger() -> None:
+    """Else a clock that is set forward again later would shorten the hour."""
+    job = happen(export(), listed(), triggered(), m.TriggerLetGo(stamp(at(0), START), "timed out"))
+    job = happen(job, failed(ErrorCode.NO_EXPORT), m.Retried(stamp(at(60, wall=-7200))))
+    assert job.triggers == (stamp(at(60, wall=-7200), START),)
 
 
 def test_a_retry_looks_anew_whether_a_later_export_stands_in_the_way() -> None:

@@ -307,7 +307,8 @@ async def test_a_job_that_is_not_there_cannot_be_recorded(journal: Journal) -> N
 
 async def test_a_look_is_owed_to_late_twins_and_to_exports_that_never_came(journal: Journal) -> None:
     since = AT - timedelta(days=7)
-    no_export, refused = (JobError(code, "…") for code in (ErrorCode.NO_EXPORT, ErrorCode.KEY_REFUSED))
+    codes = (ErrorCode.NO_EXPORT, ErrorCode.KEY_REFUSED, ErrorCode.SUPERSEDED)
+    no_export, refused, superseded = (JobError(code, "…") for code in codes)
     old = stamp(since - timedelta(microseconds=1))
     outcomes: list[tuple[Spec, State, tuple[Stamp, ...], JobError | None, bool]] = [
         (export(1), State.DOWNLOADED, (stamp(), stamp(since)), None, True),
@@ -316,6 +317,9 @@ async def test_a_look_is_owed_to_late_twins_and_to_exports_that_never_came(journ
         (export(4), State.FAILED, (old,), no_export, True),
         (export(5), State.FAILED, (stamp(), stamp()), refused, False),
         (export(6), State.POLLING, (stamp(), stamp()), None, False),
+        (export(7), State.FAILED, (stamp(since),), superseded, True),
+        (export(8), State.FAILED, (old,), superseded, False),
+        (export(9), State.FAILED, (), superseded, False),
         (report(), State.DOWNLOADED, (stamp(), stamp()), None, False),
     ]
     jobs = await journal.create([spec for spec, *_ in outcomes], NIGHT)

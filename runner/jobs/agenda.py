@@ -26,8 +26,9 @@ from runner.jobs.model import (
 )
 from runner.jobs.remedies import job_error
 
-FRESH_SECONDS = 60.0
-"""A look that is older than this is taken again before a trigger."""
+FRESH_SECONDS = 90.0
+"""A look that is older than this is taken again before a trigger. More than a minute, or a host that is asked once a
+minute would be looked at for ever and never triggered."""
 LOOK_BACK = timedelta(days=7)
 """How long a job that was triggered more than once is looked at for a late twin."""
 _SERVER_DATE_MARGIN_SECONDS = 2.0  # `Date` headers have whole seconds, and two of them are subtracted.
@@ -94,7 +95,7 @@ class Policy:
 def next_action(job: Job, now: Instant, policy: Policy) -> Action:
     """What `job` does at `now`."""
     if job.finished:
-        return Rest() if job.live.revisited else Do(_look_step(job))
+        return _look(job)
     if job.state in (State.TRIGGERED, State.RETRIED):
         return Conclude(Resumed())  # Nobody asks while the POST is on its way, so its answer was lost.
     if job.state is State.DOWNLOADING:
@@ -104,8 +105,10 @@ def next_action(job: Job, now: Instant, policy: Policy) -> Action:
     return _report_action(job, now, policy)
 
 
-def _look_step(job: Job) -> Step:
-    return Step.IDENTIFY if job.live.unidentified else Step.POLL
+def _look(job: Job) -> Action:
+    if job.live.unidentified:
+        return Do(Step.IDENTIFY)
+    return Rest() if job.live.revisited else Do(Step.POLL)
 
 
 def _download_step(job: Job) -> Step:
@@ -215,13 +218,14 @@ def owes_a_look(job: Job, now: Instant) -> bool:
     """Whether a finished job is looked at once, read-only, by this run.
 
     So are exports that were triggered more than once in the last seven days (a twin may come late), and those that no
-    trigger brought.
+    trigger brought: without end where nothing came, for the seven days where a later export came first.
     """
     if not isinstance(job.spec, ExportSpec) or not job.triggers:
         return False
-    if job.state is State.FAILED:
-        return job.error is not None and job.error.code is ErrorCode.NO_EXPORT
     recent = now.wall - job.triggers[-1].wall <= LOOK_BACK
+    if job.state is State.FAILED and job.error is not None:
+        code = job.error.code
+        return code is ErrorCode.NO_EXPORT or (code is ErrorCode.SUPERSEDED and recent)
     return job.state is State.DOWNLOADED and len(job.triggers) > 1 and recent
 
 
@@ -232,7 +236,7 @@ def looking(job: Job) -> Job:
 
 def looked(job: Job) -> Job:
     """The finished job whose look could not be taken in this run."""
-    return replace(job, live=replace(job.live, revisited=True, unidentified=()))
+    return replace(job, live=replace(job.live, revisited=True, unidentified=(), listed=0))
 
 
 def template_of(job: Job) -> int | None:

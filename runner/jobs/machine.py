@@ -471,7 +471,8 @@ def _retried(job: Job, event: m.Retried, now: Instant) -> Job:
     triggers = job.triggers
     if triggers and triggers[-1].wall > event.stamp.wall:
         # The last trigger lies in the future of a clock that was set back; the person who looked starts the hour anew.
-        triggers = (*triggers[:-1], event.stamp)
+        # What the host said of that trigger's time stays true.
+        triggers = (*triggers[:-1], replace(event.stamp, server_date=triggers[-1].server_date))
     job = replace(
         job,
         triggers=triggers,

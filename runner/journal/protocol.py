@@ -72,8 +72,8 @@ class Journal(Protocol):
     async def owing_a_look(self, since: datetime) -> list[Job]:
         """Finished exports to look at once more.
 
-        These are the downloaded ones with several triggers, the last not before `since`, and those that failed
-        because no export appeared.
+        These are the downloaded ones with several triggers, the last not before `since`, those that failed because
+        no export appeared, and those that a later export overtook, their last trigger not before `since`.
         """
 
     async def failed_with(self, codes: Collection[ErrorCode]) -> list[Job]:

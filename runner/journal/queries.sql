@@ -16,11 +16,15 @@ CROSS JOIN jobs
     AND jobs.subject = json_extract(wanted.value, '$[2]')
 
 -- name: choose_owing_a_look
--- A twin of the first may come late where there were several triggers; and where none brought anything.
+-- A twin of the first may come late where there were several triggers; and where none brought anything, or a later
+-- export came first.
 SELECT id FROM jobs
 WHERE kind = 'export' AND state = 'downloaded' AND trigger_count > 1 AND last_trigger_at >= :since
 UNION ALL
 SELECT id FROM jobs WHERE kind = 'export' AND state = 'failed' AND error_code = 'no_export'
+UNION ALL
+SELECT id FROM jobs
+WHERE kind = 'export' AND state = 'failed' AND error_code = 'superseded' AND last_trigger_at >= :since
 
 -- name: choose_failed_with
 -- `:codes` is JSON: a list of error codes.
