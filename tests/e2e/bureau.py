@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -102,6 +103,13 @@ class Lucca:
     def posts(self) -> int:
         """How many POSTs came, of any kind."""
         return self.tell(lambda world: sum(record.method == "POST" for record in world.log))
+
+    def wait_for_exports(self, domain: str, count: int) -> None:
+        """Return when a tenant has so many exports."""
+        end = time.monotonic() + 30
+        while self.tell(lambda world: len(world.exports(domain))) < count:
+            assert time.monotonic() < end, "the exports did not come"
+            time.sleep(0.05)
 
     def requests(self, domain: str = "") -> int:
         return self.tell(lambda world: sum(domain in ("", record.domain) for record in world.log))

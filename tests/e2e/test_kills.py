@@ -84,6 +84,9 @@ def _kill_and_run(folder: Path, seed: int) -> None:
             killed = night.end()
         assert killed.code == -signal.SIGKILL
         assert bureau.document()["outcome"] == "running"
+        # The journal's files are as the kill left them, with all that it had not tidied up yet.
+        journal = b"".join(path.read_bytes() for path in (bureau.output / ".runner").iterdir())
+        assert [tenant.name for tenant in scenario.tenants if tenant.key.encode() in journal] == []
         ended = bureau.run(**SETTINGS)
         assert ended.code == 0, ended.err
         _check(bureau, served)
