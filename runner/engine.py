@@ -385,7 +385,7 @@ class Engine:
         tenant.parked = (code, detail)
         for id_ in tenant.jobs:
             entry = self._entries[id_]
-            if entry.lane is None or self._lanes[entry.lane][0] == id_:
+            if entry.open and (entry.lane is None or self._lanes[entry.lane][0] == id_):
                 self._schedule(id_)
 
     async def _record(self, id_: int, event: m.Event) -> m.Job:

@@ -103,12 +103,14 @@ class OtherLucca:
         ends_at: how it writes the end of an export that was asked for as `2026-11-23T00:00:00`.
         answers_post: whether the POST is answered with the id, or the connection just closed.
         refusal: answer every POST with this status and body instead.
+        revoked_after: after so many requests the key is refused.
     """
 
     ends_at: Callable[[str], str] = str
     answers_post: bool = True
     mark: bytes = b""
     refusal: tuple[int, str] | None = None
+    revoked_after: int | None = None
     exports: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     asked: list[tuple[float, str, str]] = field(default_factory=list)
 
@@ -127,6 +129,8 @@ class OtherLucca:
 
     def _note(self, request: web.Request) -> None:
         self.asked.append((asyncio.get_running_loop().time(), request.method, request.host))
+        if self.revoked_after is not None and len(self.asked) > self.revoked_after:
+            raise web.HTTPUnauthorized
 
     def _said(self, document: object) -> web.Response:
         return web.Response(body=self.mark + json.dumps(document).encode(), content_type="application/json")
@@ -190,6 +194,7 @@ def a_night(
     journal_path: Path | None = None,
 ) -> Told:
     """One whole night against `lucca`, in virtual time."""
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "tenants.yaml").write_text(manifest_text, encoding="utf-8")
 
     async def offload(work: Callable[[], T]) -> T:
@@ -284,3 +289,24 @@ def test_a_key_that_the_server_echoes_is_hidden_even_where_its_message_is_cut(
     everything = json.dumps(told.run) + (tmp_path / "output/2026-11-24/index.html").read_text("utf-8")
     assert told.job("payroll")["error"]["code"] == "rejected"
     assert KEY[:8] not in everything
+
+
+def test_a_key_revoked_in_the_night_fails_what_is_left_and_nothing_else(tmp_path: Path) -> None:
+    """The lanes of the jobs that were done by then are empty: looking into them ended the run."""
+    manifest = (
+        MANIFEST
+        + """\
+      - {name: second, configuration_id: 4, ends_at: monday, due: daily}
+  - name: globex
+    domain: globex.ilucca.net
+    api_key: {env: GLOBEX_API_KEY}
+    exports:
+      - {name: payroll, configuration_id: 3, ends_at: monday}
+"""
+    )
+    for after in range(2, 8):
+        lucca = OtherLucca(revoked_after=after)
+        told = a_night(tmp_path / str(after), lucca, manifest)
+        errors = {job["error"]["code"] for job in told.run["jobs"] if job["error"]}
+        assert (told.code, errors) == (3, {"key_refused"}), after
+        assert len(lucca.asked) <= after + 4
