@@ -269,7 +269,8 @@ class Turn:
         self._slot.at = self._turns._clock.now().boot_seconds  # noqa: SLF001
 
     def _heard(self, status: int, headers: Mapping[str, str]) -> None:
-        if status != HTTPStatus.UNAUTHORIZED:
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            # Of any other answer nobody knows whether its sender looked at the key: it may be a proxy's.
             self._tenant.proven = True
         if (words := announcement(headers)) is not None:
             said = (

@@ -104,6 +104,7 @@ class OtherLucca:
         answers_post: whether the POST is answered with the id, or the connection just closed.
         refusal: answer every POST with this status and body instead.
         revoked_after: after so many requests the key is refused.
+        busy_for: a proxy answers so many requests with 503 before anybody looks at the key.
     """
 
     ends_at: Callable[[str], str] = str
@@ -111,6 +112,7 @@ class OtherLucca:
     mark: bytes = b""
     refusal: tuple[int, str] | None = None
     revoked_after: int | None = None
+    busy_for: int = 0
     exports: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     asked: list[tuple[float, str, str]] = field(default_factory=list)
 
@@ -127,8 +129,11 @@ class OtherLucca:
         app.router.add_get("/api/v3/timmiexports/{id}", self._one)
         return app
 
-    def _note(self, request: web.Request) -> None:
+    async def _note(self, request: web.Request) -> None:
         self.asked.append((asyncio.get_running_loop().time(), request.method, request.host))
+        if len(self.asked) <= self.busy_for:
+            raise web.HTTPServiceUnavailable
+        await asyncio.sleep(0.1)
         if self.revoked_after is not None and len(self.asked) > self.revoked_after:
             raise web.HTTPUnauthorized
 
@@ -136,7 +141,7 @@ class OtherLucca:
         return web.Response(body=self.mark + json.dumps(document).encode(), content_type="application/json")
 
     async def _list(self, request: web.Request) -> web.Response:
-        self._note(request)
+        await self._note(request)
         configuration = int(request.query["configurationId"])
         above = int(request.query.get("id", "greaterthan,0").partition(",")[2])
         found = [e for e in self.exports[request.host] if e["c"] == configuration and e["id"] > above]
@@ -144,7 +149,7 @@ class OtherLucca:
         return self._said({"data": {"items": items}})
 
     async def _run(self, request: web.Request) -> web.Response:
-        self._note(request)
+        await self._note(request)
         if self.refusal is not None:
             return web.Response(
                 status=self.refusal[0], text=self.refusal[1].replace("KEY", request.headers["Authorization"])
@@ -158,7 +163,7 @@ class OtherLucca:
         return self._said({"data": {"id": made["id"]}})
 
     async def _one(self, request: web.Request) -> web.Response:
-        self._note(request)
+        await self._note(request)
         id_ = int(request.match_info["id"])
         found = next((e for e in self.exports[request.host] if e["id"] == id_), None)
         if found is None:
@@ -191,7 +196,9 @@ def a_night(
     *,
     selection: Selection | None = None,
     requests_per_minute: int = 25,
-    journal_path: Path | None = None,
+    limits: Limits | None = None,
+    journal: Path | None = None,
+    until_hours: float = 8,
 ) -> Told:
     """One whole night against `lucca`, in virtual time."""
     tmp_path.mkdir(exist_ok=True)
@@ -208,12 +215,12 @@ def a_night(
         output = Output(tmp_path / "output", disk=Disk(), offload=offload)
         async with (
             serve_virtual(lucca.app()) as gateway,
-            SqliteJournal.hold(journal_path or Path(":memory:"), inline=True) as journal,
+            SqliteJournal.hold(journal or Path(":memory:"), inline=True) as held,
             Transport(clock, timeouts=Timeouts(), gateway=gateway, connector=VirtualConnector()) as transport,
         ):
             ports = Ports(
                 clock=clock,
-                journal=journal,
+                journal=held,
                 sender=transport,
                 output=output,
                 offload=offload,
@@ -227,9 +234,9 @@ def a_night(
                 selection=selection or Selection(),
                 date=night,
                 policy=Policy(),
-                limits=Limits(),
+                limits=limits or Limits(),
                 requests_per_minute=requests_per_minute,
-                deadline=clock.now().wall + timedelta(hours=8),
+                deadline=clock.now().wall + timedelta(hours=until_hours),
                 timezone=ZoneInfo("Europe/Paris"),
             )
             began = clock.now()
@@ -310,3 +317,42 @@ def test_a_key_revoked_in_the_night_fails_what_is_left_and_nothing_else(tmp_path
         errors = {job["error"]["code"] for job in told.run["jobs"] if job["error"]}
         assert (told.code, errors) == (3, {"key_refused"}), after
         assert len(lucca.asked) <= after + 4
+
+
+def test_an_answer_of_a_proxy_proves_no_key(tmp_path: Path) -> None:
+    """A refused key is shown at most twice, however many requests a domain may have in flight."""
+    exports = "".join(
+        f"      - {{name: e{n}, configuration_id: {n}, ends_at: monday}}\n" for n in range(1, 9)
+    )
+    lucca = OtherLucca(busy_for=8, revoked_after=8)
+    manifest = MANIFEST.partition("      - ")[0] + exports
+    told = a_night(tmp_path, lucca, manifest, limits=Limits(in_flight_per_domain=8))
+    assert {job["error"]["code"] for job in told.run["jobs"]} == {"key_refused"}
+    assert len(lucca.asked) <= lucca.busy_for + 2
+
+
+def test_the_exit_code_judges_the_selected_jobs_alone(tmp_path: Path) -> None:
+    """What another run of the night left unfinished, of a date that is no longer due, is none of this run's."""
+    both = """\
+version: 1
+defaults: {since: 2026-01-01}
+tenants:
+  - name: acme
+    domain: acme.ilucca.net
+    api_key: {env: ACME_API_KEY}
+    exports:
+      - {name: payroll, configuration_id: 3, ends_at: ACME}
+  - name: globex
+    domain: globex.ilucca.net
+    api_key: {env: GLOBEX_API_KEY}
+    exports:
+      - {name: payroll, configuration_id: 3, ends_at: monday}
+"""
+    journal = tmp_path / "journal.db"
+    lucca = OtherLucca(busy_for=1000)
+    cut = a_night(tmp_path, lucca, both.replace("ACME", "monday"), journal=journal, until_hours=0.01)
+    assert cut.code == 4
+    lucca.busy_for = 0
+    only_globex = Selection(only=("globex",))
+    told = a_night(tmp_path, lucca, both.replace("ACME", "tuesday"), journal=journal, selection=only_globex)
+    assert told.code == 0

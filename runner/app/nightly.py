@@ -142,10 +142,13 @@ class Nightly:
 
     def exit_code(self) -> int:
         """Of the selected jobs as they stand."""
-        beside = {job.id for job in self._intake.beside} | {0}
-        chosen = [job for job in self.jobs() if job.id not in beside]
-        reason = self._stopped
-        return exit_code(jobs=chosen, problems=self.problems(), reason=reason)
+        takes, tags = self._order.selection.takes, {t.name: t.tags for t in self._order.manifest.tenants}
+        chosen = [
+            job
+            for job in self.jobs()
+            if takes(job.spec.tenant, job.spec.name, job.spec.kind, tags.get(job.spec.tenant, ()))
+        ]
+        return exit_code(jobs=chosen, problems=self.problems(), reason=self._stopped)
 
     def problems(self) -> list[Problem]:
         """The manifest's faults that concern the selection."""
@@ -155,7 +158,8 @@ class Nightly:
     def jobs(self) -> list[m.Job]:
         """Every job that is due on this date or was worked on by a run of it, as it stands."""
         live = self._engine.jobs if self._engine is not None else {}
-        touched = self._engine.touched if self._engine is not None else set()
+        # A copy: the live view asks from its own thread while the night goes on.
+        touched = tuple(self._engine.touched) if self._engine is not None else ()
         tonight = {job.id: job for job in self._intake.earlier_tonight}
         due = {job.id: job for job in self._intake.due}
         listed: dict[int, m.Job] = {}
