@@ -75,9 +75,17 @@ def missed_reports(
 
 
 def entry_of(tenant: Tenant, spec: Spec) -> ExportEntry | ReportEntry | None:
-    """The manifest's entry that an earlier night's job came from, or None where it is gone."""
+    """The manifest's entry that an earlier night's job came from, or None where it is gone.
+
+    Of several exports of one configuration it is the one of that name; where it was renamed, the one that gives that end.
+    """
     if isinstance(spec, ExportSpec):
-        return next((e for e in tenant.exports if e.configuration_id == spec.configuration_id), None)
+        entries = [e for e in tenant.exports if e.configuration_id == spec.configuration_id]
+        return max(
+            entries,
+            key=lambda e: (e.name == spec.name, e.ends_at.latest(spec.due) == spec.ends_at),
+            default=None,
+        )
     return next((e for e in tenant.reports if e.name == spec.name), None)
 
 
