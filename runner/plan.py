@@ -77,7 +77,8 @@ def missed_reports(
 def entry_of(tenant: Tenant, spec: Spec) -> ExportEntry | ReportEntry | None:
     """The manifest's entry that an earlier night's job came from, or None where it is gone.
 
-    Of several exports of one configuration it is the one of that name; where it was renamed, the one that gives that end.
+    Of several exports of one configuration it is the one of that name; or where that was changed, the one that gives
+    that end.
     """
     if isinstance(spec, ExportSpec):
         entries = [e for e in tenant.exports if e.configuration_id == spec.configuration_id]

@@ -138,7 +138,7 @@ def test_two_exports_that_mean_the_same_job_stop_the_run_and_both_places_are_tol
     with pytest.raises(ManifestError) as caught:
         plan(manifest, NIGHT)
     (fault,) = caught.value.faults
-    assert "tenants.yaml:9:" in fault
+    assert "tenants.yaml:8:" in fault
     assert "export b: the same export as at" in fault
     assert "export a: configuration 3 before 2026-11-23 on acme.ilucca.net" in fault
     assert len(plan(manifest, NIGHT + timedelta(days=7))) == 2, "only on nights when they meet"
