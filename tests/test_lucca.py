@@ -530,6 +530,13 @@ def test_a_report_tells_its_status(body: object, status: str) -> None:
     assert read_report_status(encoded(body)) == status
 
 
+def test_a_report_may_leave_out_its_number_but_not_bear_anothers() -> None:
+    for body in ({"id": 7, "status": "done"}, {"id": "7", "status": "done"}, {"status": "done"}):
+        assert read_report_status(encoded(body), 7) == "done"
+    with pytest.raises(NotContentError, match="another report"):
+        read_report_status(encoded({"id": 8, "status": "done"}), 7)
+
+
 @pytest.mark.parametrize("body", [{}, {"status": None}, {"status": 2}, {"status": ["done"]}])
 def test_a_report_without_a_status_is_no_content(body: object) -> None:
     with pytest.raises(NotContentError, match="status"):
