@@ -235,7 +235,8 @@ async def _trigger(job: m.Job, tools: Tools) -> Outcome:
 def _export_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome:
     result = lucca.read_run_answer(answer.status, answer.headers, answer.body)
     if isinstance(result, lucca.Unknown):
-        why = Trouble(Bearing.PASSING, tools.scrub(result.why))
+        patience = lucca.retry_after_seconds(answer.headers)
+        why = Trouble(Bearing.PASSING, tools.scrub(result.why), patience)
         return _let_go(job, tools, why, lucca.server_date(answer.headers))
     return Outcome((m.TriggerAnswered(result, stamp(tools.clock.now(), lucca.server_date(answer.headers))),))
 
@@ -261,8 +262,9 @@ async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome
 
 def _let_go(job: m.Job, tools: Tools, why: Trouble, server_date: datetime | None) -> Outcome:
     moment = stamp(tools.clock.now(), server_date or _server_now(job, tools))
-    # An export is looked for. A report leaves no trace, so it is asked for again, after a pause like any other trouble.
-    trouble = why if isinstance(job.spec, m.ReportSpec) else None
+    # An export is looked for, at once unless the host asks for patience. A report leaves no trace, so it is asked for
+    # again, after a pause like any other trouble.
+    trouble = why if isinstance(job.spec, m.ReportSpec) or why.retry_after_seconds else None
     return Outcome((m.TriggerLetGo(moment, why.detail),), trouble)
 
 

@@ -120,7 +120,8 @@ async def _earlier(
         if spec.identity in due or job.id in seen:
             continue
         seen.add(job.id)
-        owner = next((t for t in tenants.get(spec.domain, ()) if entry_of(t, spec) is not None), None)
+        sharing = sorted(tenants.get(spec.domain, ()), key=lambda t: t.name != spec.tenant)
+        owner = next((t for t in sharing if entry_of(t, spec) is not None), None)
         if owner is None:
             if not job.finished and spec.tenant not in at_fault:
                 notices.append(
