@@ -1,0 +1,520 @@
+"""The engine at work: who may be in flight, who waits for whom, and whose trouble touches whom."""
+
+import asyncio
+import errno
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from runner.app.nightly import JournalMemory, Nightly
+from runner.credentials import CredentialError, Secret
+from runner.engine import Engine
+from runner.errors import StorageError
+from runner.jobs import model as m
+from runner.jobs.agenda import Policy
+from runner.jobs.machine import stamp
+from runner.journal import SqliteJournal
+from runner.journal.protocol import StaleHolderError
+from runner.lucca import Request
+from runner.manifest import Tenant
+from runner.output import Disk, Output
+from runner.sandbox import (
+    Configuration,
+    Fault,
+    Hang,
+    Outage,
+    Reports,
+    RequestRecord,
+    Reset,
+    Status,
+    TenantScenario,
+    Trigger,
+)
+from runner.transport import Answer, Stream
+from runner.turns import Client, Limits, SenderPort
+from tests.nights import BODY, DOMAIN, MEMORY, TONIGHT, Setting, export, night, report, tenant
+from tests.virtual import VirtualClock, VirtualSandbox, run_virtual
+
+OTHER = "globex.ilucca.net"
+
+
+def host(domain: str = DOMAIN, **changes: Any) -> TenantScenario:
+    return TenantScenario(**{"domain": domain, "requests_per_minute": 100_000, **changes})
+
+
+def configurations(count: int, **changes: Any) -> tuple[Configuration, ...]:
+    return tuple(Configuration(id=number, **changes) for number in range(1, count + 1))
+
+
+def exports(count: int) -> list[Any]:
+    return [export(f"e{number}", number) for number in range(1, count + 1)]
+
+
+class Counting:
+    """A sender that counts what is in flight and passes everything on; `before` may object."""
+
+    def __init__(self, sender: SenderPort, before: Callable[[str, Request], None] = lambda *_: None) -> None:
+        self.sender = sender
+        self.before = before
+        self.now: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    def begin(self, domain: str, request: Request) -> None:
+        self.before(domain, request)
+        for name in ("all", domain):
+            self.now[name] += 1
+            self.most[name] = max(self.most[name], self.now[name])
+
+    def end(self, domain: str) -> None:
+        self.now.subtract(("all", domain))
+
+    async def send(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Answer:
+        self.begin(domain, request)
+        try:
+            return await self.sender.send(domain, key, request, left)
+        finally:
+            self.end(domain)
+
+    @asynccontextmanager
+    async def download(
+        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
+    ) -> AsyncIterator[Stream]:
+        self.begin(domain, request)
+        try:
+            async with self.sender.download(domain, key, request, left) as stream:
+                yield stream
+        finally:
+            self.end(domain)
+
+
+# ── room ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_more_requests_are_in_flight_than_allowed_in_all_and_for_each_host(tmp_path: Path) -> None:
+    domains = [f"t{number}.ilucca.net" for number in range(3)]
+    hosts = [host(domain, latency_seconds=1.0, configurations=configurations(6)) for domain in domains]
+    seen: list[Counting] = []
+
+    def counting(sender: SenderPort) -> Counting:
+        seen.append(Counting(sender))
+        return seen[0]
+
+    setting = Setting(limits=Limits(in_flight=7, in_flight_per_domain=3), sender=counting)
+    told = night(tmp_path, [tenant(domain, exports(6)) for domain in domains], hosts, setting)
+    assert told.code == 0
+    assert seen[0].most["all"] == 7
+    assert max(seen[0].most[domain] for domain in domains) == 3
+    assert set(seen[0].now.values()) == {0}
+
+
+def test_a_waiting_job_holds_no_place(tmp_path: Path) -> None:
+    slow = configurations(5, trigger=Trigger(seconds=600.0))
+    told = night(
+        tmp_path,
+        [tenant(exports=exports(5)), tenant(OTHER, [export()])],
+        [host(configurations=slow)],
+        Setting(limits=Limits(in_flight=1, in_flight_per_domain=1)),
+    )
+    assert told.code == 0
+    assert next(trigger.at_seconds for trigger in told.triggers if trigger.domain == OTHER) < 1050
+    assert told.seconds < 900
+
+
+def waiting_jobs(count: int, clock: VirtualClock) -> list[m.Job]:
+    now = clock.now()
+    return [
+        m.Job(
+            id=number,
+            spec=m.ExportSpec(
+                tenant=f"t{number}",
+                domain=f"t{number}.ilucca.net",
+                name="payroll",
+                due=TONIGHT,
+                configuration_id=3,
+                ends_at=date(2026, 11, 23),
+            ),
+            state=m.State.POLLING,
+            baseline_id=1,
+            triggers=(stamp(now),),
+            live=m.Live(polled_boot_seconds=now.boot_seconds, polls=9),
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def test_ten_thousand_jobs_that_wait_cost_no_task_each(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> tuple[int, str | None, set[str]]:
+        async def no_key() -> Secret:
+            raise AssertionError("nobody sends anything")
+
+        async with SqliteJournal.hold(MEMORY, inline=True) as journal:
+            engine = engine_of(clock, journal, tmp_path)
+            for job in waiting_jobs(10_000, clock):
+                spec = job.spec
+                client = Client(name=spec.tenant, domain=spec.domain, requests_per_minute=25, key=no_key)
+                engine.add(client, [(job, None)])
+            before = len(asyncio.all_tasks())
+            run = asyncio.get_running_loop().create_task(
+                engine.run(until_boot_seconds=clock.now().boot_seconds + 20.0)
+            )
+            await clock.wait(10.0)
+            more = len(asyncio.all_tasks()) - before
+            shown = {type(engine.waits_for(job)).__name__ for job in engine.jobs.values()}
+            await run
+            return more, engine.reason, shown
+
+    assert run_virtual(main) == (1, "deadline", {"Wait"})
+
+
+def engine_of(clock: VirtualClock, journal: SqliteJournal, root: Path, **changes: Any) -> Engine:
+    async def inline(work: Callable[[], Any]) -> Any:
+        return work()
+
+    ports: dict[str, Any] = {
+        "clock": clock,
+        "journal": journal,
+        "sender": None,
+        "output": Output(root, disk=Disk(), offload=inline),
+        "memory": JournalMemory(journal, {}),
+        "policy": Policy(),
+        "limits": Limits(),
+        "night": TONIGHT,
+        "random": Random(1),
+    }
+    return Engine(**{**ports, **changes})
+
+
+# ── what a host asks for ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def first(
+    count: int, kind: str, fault: Fault, domain: str = DOMAIN
+) -> Callable[[RequestRecord], Fault | None]:
+    def bend(record: RequestRecord) -> Fault | None:
+        hit = record.domain == domain and record.kind == kind and record.nth_of_kind <= count
+        return fault if hit else None
+
+    return bend
+
+
+@pytest.mark.parametrize("status", [429, 503, 408])
+@pytest.mark.parametrize(
+    "kind", ["list", "trigger", "content", "report.create", "report.poll", "report.download"]
+)
+def test_a_host_that_asks_for_patience_is_left_alone_for_so_long_and_the_others_are_not(
+    status: int, kind: str, tmp_path: Path
+) -> None:
+    busy = Status(status, retry_after="120")
+    told = night(
+        tmp_path,
+        [tenant(exports=exports(3), reports=[report()]), tenant(OTHER, [export()])],
+        [host(configurations=configurations(3), latency_seconds=0.2)],
+        Setting(bend=first(1, kind, busy), limits=Limits(in_flight_per_domain=1)),
+    )
+    assert told.code == 0
+    asked = told.asked()
+    (place,) = [place for place, record in enumerate(asked) if record.status == status]
+    assert asked[place + 1].at_seconds - asked[place].at_seconds >= 120.0
+    assert told.asked(domain=OTHER)[-1].at_seconds < 1060.0
+    assert len(told.asked("trigger")) == (4 if kind == "trigger" else 3)
+
+
+def test_an_outage_is_waited_out_with_growing_pauses(tmp_path: Path) -> None:
+    away = host(outages=(Outage(from_seconds=0.0, to_seconds=3 * 3600.0),))
+    told = night(tmp_path, [tenant(exports=[export()]), tenant(OTHER, [export()])], [away])
+    assert told.code == 0
+    asked = [record.at_seconds for record in told.asked("list")]
+    assert 150 < len(asked) < 250
+    assert asked[-1] - asked[-2] >= 60.0
+    assert told.asked(domain=OTHER)[-1].at_seconds < 1060.0
+
+
+def test_the_budget_of_a_host_is_kept_however_many_tenants_share_it(tmp_path: Path) -> None:
+    shared = [
+        tenant(exports=exports(6), name="acme", requests_per_minute=30),
+        tenant(reports=[report(), report("more")], name="acme-bis", requests_per_minute=12),
+    ]
+    told = night(tmp_path, shared, [host(configurations=configurations(6))])
+    assert told.code == 0
+    assert told.world.max_requests_in_any_60_seconds(DOMAIN) == 12
+
+
+# ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("per_domain", [2, 10])
+@pytest.mark.parametrize("troubles", [0, 2], ids=["at once", "behind a gateway in trouble"])
+def test_a_refused_key_parks_its_tenant_after_two_requests_and_the_others_go_on(
+    per_domain: int, troubles: int, tmp_path: Path
+) -> None:
+    refusing = host(client_key="wrong", configurations=configurations(12), latency_seconds=0.5)
+    told = night(
+        tmp_path,
+        [tenant(exports=exports(12), reports=[report()]), tenant(OTHER, exports(2))],
+        [refusing, host(OTHER, configurations=configurations(2))],
+        Setting(limits=Limits(in_flight_per_domain=per_domain), bend=first(troubles, "list", Status(503))),
+    )
+    assert told.code == 3
+    assert 1 <= sum(record.status == 401 for record in told.asked()) <= 2
+    mine = [job for job in told.jobs.values() if job.spec.domain == DOMAIN]
+    assert len(mine) == 13
+    assert {job.error.code for job in mine if job.error} == {m.ErrorCode.KEY_REFUSED}
+    assert all(job.state is m.State.FAILED and "acme" in job.error.message for job in mine if job.error)
+    assert {job.state for job in told.jobs.values() if job.spec.domain == OTHER} == {m.State.DOWNLOADED}
+
+
+def test_a_key_refused_in_the_middle_of_the_night_fails_what_is_not_done(tmp_path: Path) -> None:
+    told = night(
+        tmp_path,
+        [tenant(exports=exports(3))],
+        [host(key_refused_from=5, configurations=configurations(3, trigger=Trigger(seconds=100.0)))],
+    )
+    assert told.code == 3
+    assert {job.error.code for job in told.jobs.values() if job.error} == {m.ErrorCode.KEY_REFUSED}
+    assert len(told.asked()) <= 6
+
+
+@pytest.mark.parametrize(
+    "trouble", [CredentialError("the environment variable ACME is not set"), ValueError("of the key ring")]
+)
+def test_a_key_that_cannot_be_had_is_its_tenants_trouble_alone(trouble: Exception, tmp_path: Path) -> None:
+    async def key(one: Tenant) -> Secret:
+        if one.domain == DOMAIN:
+            raise trouble
+        return Secret(host(OTHER).key)
+
+    told = night(tmp_path, [tenant(exports=exports(3)), tenant(OTHER, [export()])], setting=Setting(key=key))
+    assert (told.code, told.asked()) == (3, [])
+    failed = [job for job in told.jobs.values() if job.spec.domain == DOMAIN]
+    assert [job.error.code for job in failed if job.error] == [m.ErrorCode.SECRET] * 3
+    assert told.jobs["globex/payroll"].state is m.State.DOWNLOADED
+    assert "of the key ring" not in (told.folder / "run.json").read_text()
+
+
+# ── lanes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_older_dates_of_a_configuration_go_first_and_one_at_a_time(tmp_path: Path) -> None:
+    entries = [
+        export("new", ends_at="2026-11-23"),
+        export("old", ends_at="2026-11-09"),
+        export("middle", ends_at="2026-11-16"),
+    ]
+    slow = (Configuration(trigger=Trigger(seconds=90.0)),)
+    told = night(tmp_path, [tenant(exports=entries)], [host(configurations=slow)])
+    assert told.code == 0
+    assert [str(trigger.ends_at)[:10] for trigger in told.triggers] == [
+        "2026-11-09",
+        "2026-11-16",
+        "2026-11-23",
+    ]
+    kinds = [record.kind for record in told.asked() if record.kind in ("trigger", "content")]
+    assert kinds == ["trigger", "content"] * 3
+    assert list(told.files()) == ["acme/middle-342.json", "acme/new-343.json", "acme/old-341.json"]
+
+
+def test_reports_of_a_host_go_one_at_a_time_from_the_post_to_the_last_byte(tmp_path: Path) -> None:
+    many = [
+        report(f"r{number}", BODY if number % 2 else None, formats=("csv", "excel")) for number in range(4)
+    ]
+    told = night(
+        tmp_path,
+        [tenant(reports=many[:2]), tenant(reports=many[2:], name="second"), tenant(OTHER, [export()])],
+        [host(reports=Reports(pending_seconds=40.0), latency_seconds=0.3)],
+        Setting(limits=Limits(in_flight_per_domain=10)),
+    )
+    assert told.code == 0
+    assert [eviction for eviction in told.evictions if eviction.unfinished] == []
+    kinds = [r.kind for r in told.asked() if r.kind in ("report.create", "report.download")]
+    assert kinds == ["report.create", "report.download", "report.download"] * 4
+    assert len(told.asked("template.create")) == 1
+
+
+# ── trouble of our own ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["timmiexports?", "/run", "entries"])
+def test_a_fault_of_ours_in_one_job_leaves_the_others_alone(kind: str, tmp_path: Path) -> None:
+    def fault(domain: str, request: Request) -> None:
+        if domain == DOMAIN and kind in request.target:
+            raise RuntimeError("a fault of this program")
+
+    told = night(
+        tmp_path,
+        [tenant(exports=[export(), export("later", ends_at="2026-11-24")]), tenant(OTHER, [export()])],
+        setting=Setting(sender=lambda sender: Counting(sender, fault)),
+    )
+    assert told.code == 1
+    assert told.jobs["globex/payroll"].state is m.State.DOWNLOADED
+    assert not told.jobs["acme/payroll"].finished
+    assert told.jobs["acme/later"].state is m.State.PENDING
+    assert len(told.asked("trigger")) <= 1
+
+
+class FailingJournal:
+    """A journal whose disk is full from one kind of event on."""
+
+    def __init__(self, journal: SqliteJournal, event: str, error: Exception) -> None:
+        self._journal = journal
+        self._event = event
+        self._error = error
+        self.epoch = journal.epoch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    async def record(
+        self, before: m.Job, after: m.Job, event: str, night: date, at: datetime, note: str = ""
+    ) -> None:
+        if event == self._event:
+            raise self._error
+        await self._journal.record(before, after, event, night, at, note)
+
+
+FULL = StorageError("journal.db: the disk is full")
+STALE = StaleHolderError("another runner took the journal meanwhile")
+
+
+@pytest.mark.parametrize("error, code", [(FULL, 6), (STALE, 5)], ids=["full", "taken by another"])
+def test_no_trigger_leaves_whose_intent_could_not_be_stored(
+    error: Exception, code: int, tmp_path: Path
+) -> None:
+    setting = Setting(journal=lambda journal: FailingJournal(journal, "Triggered", error))
+    told = night(
+        tmp_path,
+        [tenant(exports=exports(3), reports=[report()]), tenant(OTHER, [export()])],
+        [host(configurations=configurations(3))],
+        setting,
+    )
+    assert told.error is error
+    assert getattr(told.error, "exit_code", None) == code
+    assert told.triggers == []
+    assert told.asked("report.create") == []
+
+
+@pytest.mark.parametrize("event", ["Listed", "TriggerAnswered", "Named", "Placed"])
+def test_a_journal_that_fails_stops_the_run_and_what_is_stored_goes_on_next_time(
+    event: str, tmp_path: Path
+) -> None:
+    broken = Setting(journal=lambda journal: FailingJournal(journal, event, FULL), kept=True)
+    told = night(tmp_path, [tenant(exports=[export()])], setting=broken)
+    assert told.error is FULL
+    assert told.seconds < 10
+    again = night(tmp_path, [tenant(exports=[export()])], setting=Setting(kept=True))
+    assert again.error is None
+    assert [name for name in again.files() if "/." in name] == []
+    assert (len(told.triggers), len(again.triggers)) in {(0, 1), (1, 1), (1, 0)}
+
+
+def test_an_output_that_fails_stops_the_run(tmp_path: Path) -> None:
+    class FullOutput:
+        def __init__(self, output: Output) -> None:
+            self._output = output
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._output, name)
+
+        async def place(self, *_: Any) -> Any:
+            raise StorageError(f"payroll-341.json: {errno.errorcode[errno.ENOSPC]}")
+
+    told = night(tmp_path, [tenant(exports=[export()])], setting=Setting(output=FullOutput))
+    assert isinstance(told.error, StorageError)
+    assert [name for name in told.files() if "/." not in name] == []
+
+
+def test_a_file_in_the_way_fails_its_job_alone(tmp_path: Path) -> None:
+    place = tmp_path / TONIGHT.isoformat() / "acme" / "payroll-341.json"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"somebody else's")
+    told = night(tmp_path, [tenant(exports=[export()]), tenant(OTHER, [export()])])
+    error = told.jobs["acme/payroll"].error
+    assert error is not None
+    assert (told.code, error.code) == (3, m.ErrorCode.STORAGE)
+    assert place.read_bytes() == b"somebody else's"
+    assert told.jobs["globex/payroll"].state is m.State.DOWNLOADED
+
+
+# ── ends before the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def stopping(at_seconds: float, reason: str = "SIGTERM") -> Callable[[Nightly, VirtualSandbox], Any]:
+    async def stop(nightly: Nightly, sandbox: VirtualSandbox) -> None:
+        await sandbox.clock.wait(at_seconds)
+        nightly.stop(reason)
+        nightly.stop("SIGINT")  # a second one changes nothing
+
+    return stop
+
+
+HANGING = host(configurations=(Configuration(trigger=Trigger(seconds=7200.0)),))
+
+
+@pytest.mark.parametrize("reason, code", [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_stop_ends_the_night_within_seconds_and_the_next_run_sends_nothing_twice(
+    reason: str, code: int, tmp_path: Path
+) -> None:
+    setting = Setting(beside=stopping(3.0, reason), kept=True)
+    told = night(tmp_path, [tenant(exports=[export()])], [HANGING], setting)
+    assert (told.code, len(told.triggers)) == (code, 1)
+    assert told.seconds <= 10.0
+    assert told.journaled["acme/payroll"].state is m.State.TRIGGERED
+    assert told.document["outcome"] == "incomplete"
+    again = night(tmp_path, [tenant(exports=[export()])], [HANGING], Setting(kept=True, until_seconds=3500.0))
+    assert (again.code, again.triggers) == (4, [])
+
+
+def test_a_stop_before_the_first_request_sends_none(tmp_path: Path) -> None:
+    told = night(tmp_path, [tenant(exports=[export()])], setting=Setting(beside=stopping(0.0)))
+    assert told.code == 143
+    assert len(told.asked()) <= 1
+
+
+def test_a_stop_leaves_nothing_beside_its_place(tmp_path: Path) -> None:
+    both = report(formats=("csv", "excel"))
+    waits = Setting(bend=first(9, "report.download", Status(503)), beside=stopping(30.0))
+    second = Setting(
+        bend=lambda r: Status(503) if r.kind == "report.download" and r.nth_of_kind > 1 else None,
+        beside=stopping(30.0),
+    )
+    for number, setting in enumerate((waits, second)):
+        told = night(tmp_path / str(number), [tenant(reports=[both])], setting=setting)
+        assert (told.code, told.files()) == (143, {})
+
+
+def test_at_the_deadline_what_is_unfinished_is_left_to_the_next_run(tmp_path: Path) -> None:
+    told = night(
+        tmp_path,
+        [tenant(exports=[export()]), tenant(OTHER, [export()])],
+        [HANGING],
+        Setting(until_seconds=300.0),
+    )
+    assert (told.code, told.document["outcome"]) == (4, "incomplete")
+    assert 300.0 <= told.seconds <= 306.0
+    assert told.jobs["acme/payroll"].state is m.State.POLLING
+    assert told.jobs["globex/payroll"].state is m.State.DOWNLOADED
+
+
+# ── looks at what is done ────────────────────────────────────────────────────────────────────────────────────────
+
+
+LATE = host(configurations=(Configuration(triggers=(Trigger(completes=False, answer=Reset()),)),))
+
+
+@pytest.mark.parametrize("fault", [Status(503), Status(401), Hang(5.0), Status(404)], ids=str)
+def test_a_look_that_fails_takes_nothing_from_a_job_that_is_done(fault: Fault, tmp_path: Path) -> None:
+    before = night(tmp_path, [tenant(exports=[export()])], [LATE], Setting(kept=True))
+    assert (before.code, before.jobs["acme/payroll"].state) == (0, m.State.DOWNLOADED)
+    assert len(before.triggers) == 2
+    looked = Setting(kept=True, bend=first(10**9, "poll", fault))
+    told = night(tmp_path, [tenant(exports=[export()])], [LATE], looked)
+    assert told.code == 0
+    assert told.journaled["acme/payroll"] == replace(before.journaled["acme/payroll"])
+    assert 1 <= len(told.asked("poll")) <= 4
+    assert told.asked("trigger") == []
