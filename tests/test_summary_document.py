@@ -185,7 +185,6 @@ def test_half_a_character_in_a_message_is_still_json() -> None:
         (night(export(state=State.FAILED, code=ErrorCode.SECRET)), "failed"),
         (night(export(state=State.FAILED, code=ErrorCode.SECRET), report(state=State.PENDING)), "incomplete"),
     ],
-    ids=str,
 )
 def test_the_outcome_is_the_worst_that_holds(told: Night, word: str) -> None:
     assert outcome(told) == word
@@ -220,7 +219,6 @@ WAITING = export(state=State.RETRIED)
         ([FAILED], [], "SIGINT", [], 130),
         ([FAILED], [], "a reason of a later version", [], 3),
     ],
-    ids=str,
 )
 def test_the_exit_code_is_the_first_that_holds(
     jobs: list[Job], problems: list[Problem], reason: str | None, errors: list[BaseException], code: int
