@@ -170,12 +170,15 @@ def _report_action(job: Job, now: Instant, policy: Policy) -> Action:
             return Do(Step.CREATE_TEMPLATE)
         return Do(Step.TRIGGER)
     interval = policy.report_poll_interval_seconds
-    if job.live.polled_boot_seconds is None:
+    polled = job.live.polled_boot_seconds
+    if polled is None:
         return _first_poll(job, now, interval)
     elapsed = elapsed_seconds(job, now)
-    if elapsed is not None and elapsed >= policy.report_timeout_seconds:
+    over = elapsed is not None and elapsed >= policy.report_timeout_seconds
+    if over and now.boot_seconds - polled <= FRESH_SECONDS:
+        # Pending just now. One that could not be asked all that time may have been done long ago.
         return Conclude(ReportTimedOut())
-    return _at(job.live.polled_boot_seconds + poll_pause(job.live.polls, interval), now, Step.POLL_REPORT)
+    return _at(polled + poll_pause(job.live.polls, interval), now, Step.POLL_REPORT)
 
 
 def _first_poll(job: Job, now: Instant, interval: float) -> Action:
