@@ -4,13 +4,11 @@ Owns the kinds of reference and the `Secret` that hides itself; the manifest onl
 nothing of tenants or requests. No message here ever holds a secret, nor what a file or a command printed.
 """
 
-import asyncio
 import os
 import re
 import signal
 import stat
 import subprocess
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from typing import NoReturn, SupportsIndex
 
 import anyio
 from anyio.abc import Process
+
+from runner.beside import beside
 
 COMMAND_TIMEOUT_SECONDS = 30.0
 KEY_MAX_CHARS = 256
@@ -143,7 +143,7 @@ async def _fetch(
                 raise CredentialError(f"{reference} is not set; set it where the runner is started")
             return environ[name]
         case FileSecret(path):
-            return await _beside(lambda: _read(reference, base_dir / path), reference, timeout_seconds)
+            return await _in_time(lambda: _read(reference, base_dir / path), reference, timeout_seconds)
         case SystemdSecret(name):
             directory = environ.get("CREDENTIALS_DIRECTORY")
             if not directory:
@@ -151,11 +151,13 @@ async def _fetch(
                     f"{reference} is not there, since CREDENTIALS_DIRECTORY is not set; "
                     "start the runner from a unit that has LoadCredential= for it"
                 )
-            return await _beside(lambda: _read(reference, Path(directory) / name), reference, timeout_seconds)
+            return await _in_time(
+                lambda: _read(reference, Path(directory) / name), reference, timeout_seconds
+            )
         case CommandSecret():
             return await _output_of(reference, base_dir, environ, timeout_seconds)
         case KeyringSecret():
-            return await _beside(lambda: _from_keyring(reference), reference, timeout_seconds)
+            return await _in_time(lambda: _from_keyring(reference), reference, timeout_seconds)
 
 
 def file_warning(reference: SecretReference, *, base_dir: Path) -> str | None:
@@ -195,35 +197,10 @@ def _decode(content: bytes, reference: SecretReference) -> str:
         raise CredentialError(f"{reference} holds no key: it is not text") from None
 
 
-async def _beside(work: Callable[[], str], reference: SecretReference, timeout_seconds: float) -> str:
-    """Run blocking work in a thread that nothing waits for.
-
-    A keyring may ask a person who is asleep, a share may hang, a pipe may have no writer: neither the night nor the
-    end of the program may wait for them, as the threads of a pool would make them.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[str] = loop.create_future()
-
-    def settle(text: str | None, error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(text or "")
-
-    def run() -> None:
-        text, failed = None, None
-        try:
-            text = work()
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever asked
-            failed = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, text, failed)
-
-    threading.Thread(target=run, name="secret", daemon=True).start()
+async def _in_time(work: Callable[[], str], reference: SecretReference, timeout_seconds: float) -> str:
+    """A keyring may ask a person who is asleep, a share may hang, a pipe may have no writer."""
     with anyio.move_on_after(timeout_seconds):
-        return await done
+        return await beside(work)
     raise CredentialError(f"{reference} gave no answer within {timeout_seconds:g} s")
 
 

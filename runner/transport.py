@@ -14,8 +14,10 @@ from typing import Any, Final, Self
 
 import aiohttp
 import anyio
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from runner.beside import beside
 from runner.clock import Clock
 from runner.credentials import Secret
 from runner.lucca import Purpose, Request
@@ -273,8 +275,35 @@ class Transport:
 
 def _connector() -> aiohttp.BaseConnector:
     # The system's resolver tells "no such host" from "ask again later"; the other one that aiohttp knows does not.
-    resolver = aiohttp.ThreadedResolver()
-    return aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30, resolver=resolver)
+    return aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30, resolver=_SystemResolver())
+
+
+class _SystemResolver(AbstractResolver):
+    """The system's own resolver. A name that it is silent about holds up neither others nor the end of the run."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of `host`."""
+        found = await beside(
+            lambda: socket.getaddrinfo(
+                host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class _Sent:

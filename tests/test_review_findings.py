@@ -19,13 +19,16 @@ from aiohttp import web
 
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
+from runner.beside import beside
+from runner.clock import SystemClock
 from runner.credentials import CredentialError, FileSecret, Secret, resolve
 from runner.jobs.agenda import Policy
 from runner.journal import SqliteJournal
+from runner.lucca import Request
 from runner.manifest import load_manifest
 from runner.output import Disk, Output
 from runner.plan import plan
-from runner.transport import Timeouts, Transport
+from runner.transport import NotSentError, Timeouts, Transport
 from runner.turns import Limits
 from tests.virtual import VirtualClock, VirtualConnector, run_virtual, serve_virtual
 
@@ -42,6 +45,7 @@ tenants:
       - {name: payroll, configuration_id: 3, ends_at: monday}
 """
 NOWHERE = "http://127.0.0.1:1"
+KEY = "0f6e1c4a-7d0b-4c57-9f0e-2d9d1b6a3c55"
 
 
 def runner(folder: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -50,7 +54,7 @@ def runner(folder: Path, *arguments: str, **environ: str) -> "subprocess.Complet
     return subprocess.run(
         [str(Path(sys.executable).with_name("runner")), *arguments],
         cwd=folder,
-        env={**kept, "ACME_API_KEY": "0f6e1c4a-7d0b-4c57-9f0e-2d9d1b6a3c55", **environ},
+        env={**kept, "ACME_API_KEY": KEY, **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -90,6 +94,45 @@ async def test_a_key_file_that_hangs_is_told_after_a_while(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(CredentialError, match="the file pipe gave no answer within"):
         await resolve(FileSecret("pipe"), base_dir=tmp_path, timeout_seconds=0.05)
+
+
+HANGS = """
+import threading, anyio
+from runner.beside import beside
+
+async def main():
+    with anyio.move_on_after(0.05):
+        await beside(lambda: threading.Event().wait())
+    print("left behind")
+
+anyio.run(main)
+"""
+
+
+def test_work_that_never_returns_does_not_keep_the_program_from_ending() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert ran.stdout == "left behind\n"
+
+
+@pytest.mark.anyio
+async def test_work_done_beside_gives_its_result_or_its_error() -> None:
+    assert await beside(lambda: 6 * 7) == 42
+
+    def fails() -> int:
+        raise ValueError("of its own")
+
+    with pytest.raises(ValueError, match="of its own"):
+        await beside(fails)
+
+
+@pytest.mark.anyio
+async def test_a_name_is_resolved_by_the_system() -> None:
+    transport = Transport(SystemClock(), timeouts=Timeouts(request_seconds=10), gateway="http://localhost:1")
+    async with transport:
+        with pytest.raises(NotSentError, match="no connection"):
+            await transport.send("acme.ilucca.net", Secret(KEY), Request("GET", "/"), lambda: None)
 
 
 # ── nights in virtual time, against a server that is not our sandbox ────────────────────────────────────────────────
@@ -184,9 +227,6 @@ class Told:
     def job(self, name: str) -> dict[str, Any]:
         """One job of run.json."""
         return next(job for job in self.run["jobs"] if job["name"] == name)
-
-
-KEY = "0f6e1c4a-7d0b-4c57-9f0e-2d9d1b6a3c55"
 
 
 def a_night(
