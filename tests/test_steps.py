@@ -1,0 +1,180 @@
+"""Single exchanges in the rarer turns they take: nothing left, bare lists, templates and reports that are gone."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.credentials import Secret
+from runner.jobs import model as m
+from runner.lucca import Purpose, Request
+from runner.sandbox import (
+    Configuration,
+    Fault,
+    FaultRule,
+    Html,
+    RawBody,
+    Reports,
+    StaffExport,
+    Status,
+    TenantScenario,
+    Trigger,
+)
+from runner.transport import Answer, NotSentError, Stream, TransportError, UnreachableError
+from runner.turns import SenderPort
+from tests.nights import BODY, DOMAIN, TONIGHT, Setting, Told, export, night, report, tenant
+
+
+def host(**changes: Any) -> TenantScenario:
+    return TenantScenario(**{"domain": DOMAIN, "requests_per_minute": 100_000, **changes})
+
+
+class Unsent:
+    """A network that loses the first so many POSTs of an export before a byte of them left."""
+
+    def __init__(self, sender: SenderPort, error: TransportError, times: int) -> None:
+        self.sender = sender
+        self.error = error
+        self.times = times
+
+    async def send(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Answer:
+        if request.purpose is Purpose.TRIGGER and self.times:
+            self.times -= 1
+            raise self.error
+        return await self.sender.send(domain, key, request, left)
+
+    @asynccontextmanager
+    async def download(
+        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
+    ) -> AsyncIterator[Stream]:
+        async with self.sender.download(domain, key, request, left) as stream:
+            yield stream
+
+
+def unsent(error: TransportError, times: int) -> Setting:
+    return Setting(sender=lambda sender: Unsent(sender, error, times))
+
+
+def test_a_post_that_never_left_is_sent_again_without_waiting_the_hour_and_does_not_count(
+    tmp_path: Path,
+) -> None:
+    told = night(tmp_path, [tenant(exports=[export()])], setting=unsent(NotSentError("refused"), 7))
+    job = told.jobs["acme/payroll"]
+    assert (told.code, len(job.triggers), len(told.triggers)) == (0, 1, 1)
+    assert told.seconds < 120
+
+
+def test_a_host_that_does_not_exist_is_told_and_nothing_counts_as_sent(tmp_path: Path) -> None:
+    told = night(tmp_path, [tenant(exports=[export()])], setting=unsent(UnreachableError("no such host"), 9))
+    job = told.jobs["acme/payroll"]
+    assert job.error is not None
+    assert (told.code, job.error.code, job.triggers) == (3, m.ErrorCode.UNREACHABLE, ())
+    assert f"acme/payroll ({DOMAIN})" in job.error.message
+    assert "check the domain in the manifest" in job.error.message
+
+
+# ── lists that do not tell the end ───────────────────────────────────────────────────────────────────────────────
+
+
+SLOW = Configuration(trigger=Trigger(seconds=60.0))
+BY_HAND = StaffExport(at_seconds=-100.0, ends_at=TONIGHT.replace(day=23))
+
+
+def test_a_bare_list_is_completed_by_asking_each_export(tmp_path: Path) -> None:
+    told = night(tmp_path, [tenant(exports=[export()])], [host(bare_lists=True, configurations=(SLOW,))])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.remote_ids, len(told.triggers)) == (0, (341,), 1)
+    assert told.asked("item")
+
+
+@pytest.mark.parametrize("path", ["plain", "doubled"])
+def test_under_a_bare_list_an_export_made_by_hand_is_adopted(path: Any, tmp_path: Path) -> None:
+    bare = host(bare_lists=True, content_path=path, staff_exports=(BY_HAND,))
+    told = night(tmp_path, [tenant(exports=[export()])], [bare])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.flags, told.triggers) == (0, {m.Flag.ADOPTED}, [])
+
+
+ITEM_LIES: dict[str, Fault] = {
+    "a page": Html(),
+    "another export": RawBody('{"data": {"id": 7, "endsAt": "2026-11-23T00:00:00"}}'),
+    "a list": RawBody('{"data": []}'),
+    "no id": RawBody('{"data": {"endsAt": "2026-11-23T00:00:00"}}'),
+    "no date": RawBody('{"data": {"id": 341, "endsAt": "soon"}}'),
+}
+
+
+@pytest.mark.parametrize("fault", ITEM_LIES.values(), ids=ITEM_LIES)
+def test_an_export_that_lies_about_itself_is_asked_again_and_then_a_bad_answer(
+    fault: Fault, tmp_path: Path
+) -> None:
+    for last, code, error in ((2, 0, None), (10**9, 3, m.ErrorCode.BAD_ANSWER)):
+        lying = host(
+            bare_lists=True,
+            staff_exports=(BY_HAND,),
+            faults=(FaultRule(fault=fault, kind="item", last=last),),
+        )
+        told = night(tmp_path / str(last), [tenant(exports=[export()])], [lying])
+        found = told.jobs["acme/payroll"].error
+        assert (told.code, found.code if found else None, told.triggers) == (code, error, [])
+
+
+def test_an_export_that_was_archived_meanwhile_is_nobodys(tmp_path: Path) -> None:
+    gone = host(
+        bare_lists=True,
+        faults=(FaultRule(fault=Status(404), kind="item", last=10**9),),
+        configurations=(SLOW,),
+    )
+    told = night(tmp_path, [tenant(exports=[export()])], [gone], Setting(until_seconds=1800.0))
+    assert told.code == 4
+    assert len(told.triggers) == 1
+    assert told.jobs["acme/payroll"].state is m.State.POLLING
+
+
+def test_a_refusal_to_tell_the_end_is_a_definite_no(tmp_path: Path) -> None:
+    refusing = host(bare_lists=True, faults=(FaultRule(fault=Status(403), kind="item", last=9),))
+    told = night(tmp_path, [tenant(exports=[export()])], [refusing])
+    error = told.jobs["acme/payroll"].error
+    assert error is not None
+    assert (error.code, told.triggers) == (m.ErrorCode.FORBIDDEN, [])
+
+
+# ── templates and reports that are gone ──────────────────────────────────────────────────────────────────────────
+
+
+def played(tmp_path: Path, reports: Reports, template: m.TemplateBody | m.TemplateId) -> Told:
+    return night(tmp_path, [tenant(reports=[report(template=template)])], [host(reports=reports)])
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_template_that_vanished_is_made_once_more(status: Any, tmp_path: Path) -> None:
+    told = played(tmp_path, Reports(vanishing_templates=1, vanished_status=status), BODY)
+    assert (told.code, len(told.asked("template.create")), len(told.asked("report.create"))) == (0, 2, 2)
+
+
+def test_a_template_that_vanishes_again_is_a_definite_no(tmp_path: Path) -> None:
+    told = played(tmp_path, Reports(vanishing_templates=9), BODY)
+    error = told.jobs["acme/times"].error
+    assert error is not None
+    assert (told.code, error.code, len(told.asked("template.create"))) == (3, m.ErrorCode.NOT_FOUND, 2)
+
+
+def test_a_template_of_the_manifest_that_is_unknown_is_not_made(tmp_path: Path) -> None:
+    told = played(tmp_path, Reports(templates=()), m.TemplateId(12))
+    error = told.jobs["acme/times"].error
+    assert error is not None
+    assert (error.code, told.asked("template.create")) == (m.ErrorCode.NOT_FOUND, [])
+
+
+@pytest.mark.parametrize("evicted", ["evicted_while_pending", "evicted_before_download"])
+def test_a_report_that_vanished_is_made_again_three_times_and_no_more(evicted: str, tmp_path: Path) -> None:
+    thrice: dict[str, Any] = {evicted: 3}
+    always: dict[str, Any] = {evicted: 9}
+    again = played(tmp_path / "3", Reports(**thrice), m.TemplateId(12))
+    assert (again.code, len(again.asked("report.create"))) == (0, 4)
+    never = played(tmp_path / "9", Reports(**always), m.TemplateId(12))
+    error = never.jobs["acme/times"].error
+    assert error is not None
+    assert (never.code, error.code, len(never.asked("report.create"))) == (3, m.ErrorCode.REPORT_ERROR, 4)
