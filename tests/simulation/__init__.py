@@ -1,0 +1,14 @@
+"""Deterministic simulation: the real program against the sandbox in virtual time, every fault from a seed.
+
+* `story`: what will happen, told from the seed
+* `ports`: where a process may die, before or after any effect
+* `witness`: what was seen
+* `judge`: the promises
+* `play`: one schedule from beginning to end
+
+`python -m tests.simulation --seed 17 --trace` plays one, `--count 20000 --start 0` many.
+"""
+
+from tests.simulation.play import Report, run_schedule
+
+__all__ = ["Report", "run_schedule"]

@@ -1,0 +1,388 @@
+"""The promises, each as one function over what the sandbox's own records and the disk say.
+
+Owns what counts as broken. Reads the server's records, the files and the journal; never the program's counters alone.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.jobs.agenda import FRESH_SECONDS
+from runner.jobs.model import ErrorCode, ExportSpec, Flag, Job, ReportSpec, State
+from runner.sandbox.records import ExportRecord, TriggerRecord
+from tests.simulation.story import Run
+
+if TYPE_CHECKING:
+    from tests.simulation.play import Theatre
+
+_PUBLISHED: Final = frozenset({"run.json", "index.html", "SHA256SUMS"})
+_NEEDS_A_PERSON: Final = {"duplicate", "empty", "derived"}
+
+
+# ── after each run ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def after_run(theatre: "Theatre", run: Run) -> None:
+    """What must hold whenever no runner is at work."""
+    jobs = theatre.jobs()
+    _visible_files_are_recorded(theatre, jobs)
+    if theatre.died or theatre.code is None:
+        _documents_can_be_read(theatre)
+        return
+    _nothing_is_left_over(theatre, run)
+    _run_json_agrees(theatre, run, jobs)
+    if run.calm:
+        _everything_ended(theatre, jobs)
+        _what_was_done_was_left_alone(theatre)
+
+
+def data_files(theatre: "Theatre") -> list[Path]:
+    """Every file below the output directory but the journal's and the published ones."""
+    return [
+        path
+        for path in theatre.output.rglob("*")
+        if path.is_file() and path.name not in _PUBLISHED and ".runner" not in path.parts
+    ]
+
+
+def _visible_files_are_recorded(theatre: "Theatre", jobs: list[Job]) -> None:
+    records = {record.path: record for job in jobs for record in job.files}
+    for path in data_files(theatre):
+        if path.name.startswith("."):
+            continue
+        name = path.relative_to(theatre.output).as_posix()
+        record = records.get(name)
+        if record is None:
+            if not theatre.story.journal_forgot:
+                theatre.witness.violated(f"{name} is on disk and not recorded")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != record.sha256:
+            theatre.witness.violated(f"{name} is not as recorded")
+    for record in records.values():
+        if record.placed and not (theatre.output / record.path).is_file():
+            theatre.witness.violated(f"{record.path} is recorded as placed and is not there")
+
+
+def _documents_can_be_read(theatre: "Theatre") -> None:
+    for path in theatre.output.glob("*/run.json"):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            theatre.witness.violated(f"{path.parent.name}/run.json cannot be read after a crash")
+
+
+def _nothing_is_left_over(theatre: "Theatre", run: Run) -> None:
+    for path in data_files(theatre):
+        if path.name.startswith(".") and run.night.isoformat() in path.parts:
+            theatre.witness.violated(f"{path.relative_to(theatre.output)} was left over")
+
+
+def _run_json_agrees(theatre: "Theatre", run: Run, jobs: list[Job]) -> None:
+    witness = theatre.witness
+    folder = theatre.output / run.night.isoformat()
+    document = json.loads((folder / "run.json").read_bytes())
+    by_key = {(j.spec.tenant, j.spec.kind, j.spec.name, j.spec.due.isoformat(), _subject(j)): j for j in jobs}
+    states: list[str] = []
+    wanting = False
+    listed: set[str] = set()
+    for told in document["jobs"]:
+        key = (told["tenant"], told["kind"], told["name"], told["due"], told.get("ends_at", ""))
+        job = by_key.get(key)
+        if job is None:
+            witness.violated(f"run.json tells of {key}, which the journal does not know")
+            continue
+        listed.add(_label(job))
+        states.append(told["state"])
+        wanting |= told["state"] == "failed" or bool(_NEEDS_A_PERSON & set(told["flags"]))
+        _told_as_it_is(theatre, told, job)
+    expected = _expected_code(theatre, states, wanting=wanting)
+    if theatre.code != expected:
+        witness.violated(f"exit {theatre.code} although run.json means {expected}")
+    outcome = "incomplete" if expected == 4 or _open(states) else "failed" if wanting else "ok"
+    if document["outcome"] != outcome:
+        witness.violated(f"the outcome is {document['outcome']}, not {outcome}")
+    counts = Counter("unfinished" if s not in ("downloaded", "failed") else s for s in states)
+    if document["counts"] != {name: counts[name] for name in ("downloaded", "failed", "unfinished")}:
+        witness.violated(f"run.json counts {document['counts']}, its jobs are {dict(counts)}")
+    _every_due_job_is_told(theatre, run, jobs, listed)
+    _sums_agree(theatre, run, document)
+
+
+def _subject(job: Job) -> str:
+    return f"{job.spec.ends_at.isoformat()}T00:00:00" if isinstance(job.spec, ExportSpec) else ""
+
+
+def _label(job: Job) -> str:
+    return f"{job.spec.kind} {job.spec.domain} {job.spec.identity.subject}"
+
+
+def _open(states: list[str]) -> bool:
+    return any(state not in ("downloaded", "failed", "skipped") for state in states)
+
+
+def _expected_code(theatre: "Theatre", states: list[str], *, wanting: bool) -> int:
+    if theatre.stopped:
+        return 143
+    if _open(states):
+        return 4
+    return 3 if wanting else 0
+
+
+def _told_as_it_is(theatre: "Theatre", told: dict[str, Any], job: Job) -> None:
+    is_ = {
+        "state": job.state.value,
+        "remote_ids": list(job.remote_ids),
+        "triggers": len(job.triggers),
+        "flags": sorted(flag.value for flag in job.flags),
+        "error": None if job.error is None else job.error.code.value,
+        "files": sorted(record.sha256 for record in job.files if record.placed),
+        "transitions": [transition.state.value for transition in job.history],
+    }
+    says = {
+        **{name: told[name] for name in ("state", "remote_ids", "triggers", "flags")},
+        "error": told["error"] and told["error"]["code"],
+        "files": sorted(file["sha256"] for file in told["files"]),
+        "transitions": [transition["state"] for transition in told["transitions"]],
+    }
+    for name, value in is_.items():
+        if says[name] != value:
+            theatre.witness.violated(
+                f"run.json says {name} {says[name]} of {_label(job)}, the journal {value}"
+            )
+
+
+def _every_due_job_is_told(theatre: "Theatre", run: Run, jobs: list[Job], listed: set[str]) -> None:
+    for job in jobs:
+        before = theatre.before.get(job.spec.identity)
+        touched = before is None or before.history != job.history
+        if touched and _label(job) not in listed:
+            theatre.witness.violated(f"{_label(job)} was worked on and run.json does not tell")
+
+
+def _sums_agree(theatre: "Theatre", run: Run, document: dict[str, Any]) -> None:
+    folder = theatre.output / run.night.isoformat()
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    there = {
+        path.relative_to(folder).as_posix()
+        for path in data_files(theatre)
+        if path.is_relative_to(folder) and not path.name.startswith(".")
+    }
+    missing = there - set(sums)
+    if (missing and not theatre.story.journal_forgot) or set(sums) - there:
+        theatre.witness.violated(
+            f"SHA256SUMS of {run.night} lacks {missing} and has too many: {set(sums) - there}"
+        )
+    for told in document["jobs"]:
+        for file in told["files"]:
+            if not (folder / file["path"]).is_file():
+                theatre.witness.violated(f"run.json names {file['path']}, which is not there")
+
+
+def _everything_ended(theatre: "Theatre", jobs: list[Job]) -> None:
+    for job in jobs:
+        if not job.finished:
+            theatre.witness.violated(f"{_label(job)} is still {job.state} after a calm night")
+        elif job.state is State.FAILED and not _may_fail(theatre, job):
+            theatre.witness.violated(f"{_label(job)} failed in a calm night: {job.error}")
+
+
+def _may_fail(theatre: "Theatre", job: Job) -> bool:
+    spec, error = job.spec, job.error
+    assert error is not None
+    if isinstance(spec, ReportSpec):
+        return error.code is ErrorCode.REPORT_ERROR
+    exports = _ledger(theatre, spec.domain, spec.configuration_id)
+    if error.code is ErrorCode.SUPERSEDED:
+        return any(_ends(export) > spec.ends_at.isoformat() for export in exports)
+    if error.code is ErrorCode.NO_EXPORT:
+        early = [e for e in exports if e.at_seconds < theatre.last_start]
+        return not any(_ends(export) == spec.ends_at.isoformat() for export in early)
+    if error.code is ErrorCode.REJECTED:
+        tenant = next(t for t in theatre.story.scenario.tenants if t.domain == spec.domain)
+        return any(
+            c.id == spec.configuration_id and c.nothing_new == "rejected" for c in tenant.configurations
+        )
+    return False
+
+
+def _what_was_done_was_left_alone(theatre: "Theatre") -> None:
+    done = {identity for identity, job in theatre.before.items() if job.state is State.DOWNLOADED}
+    for asked in theatre.witness.asked_exports:
+        if asked.run != theatre.witness.run:
+            continue
+        for identity in done:
+            if identity.domain == asked.domain and identity.subject == (
+                f"{asked.configuration_id}@{asked.ends_at[:10]}"
+            ):
+                theatre.witness.violated(f"{identity} was done, and was triggered again")
+    if theatre.story.runs[-1] is theatre.story.runs[theatre.witness.run] and all(
+        job.state is State.DOWNLOADED for job in theatre.before.values()
+    ):
+        posts = theatre.witness.posts - theatre.posts_before
+        if posts:
+            theatre.witness.violated(f"{posts} POSTs left although everything was done")
+
+
+# ── at the end ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def at_the_end(theatre: "Theatre") -> None:
+    """What must hold of the whole schedule."""
+    jobs = theatre.jobs()
+    _an_hour_lies_between_triggers(theatre)
+    _nothing_was_triggered_below_the_ledger(theatre)
+    _every_export_is_accounted_for(theatre, jobs)
+    _no_report_was_evicted_by_ourselves(theatre)
+    _budgets_were_kept(theatre)
+    _contents_are_whole(theatre, jobs)
+    for path in data_files(theatre):
+        # A journal that was lost takes along in which folders there is something to clean.
+        if path.name.startswith(".") and not theatre.story.journal_forgot:
+            theatre.witness.violated(f"{path.relative_to(theatre.output)} was left behind for ever")
+
+
+def _ends(export: ExportRecord) -> str:
+    return export.ends_at.date().isoformat()
+
+
+def _ledger(theatre: "Theatre", domain: str, configuration_id: int) -> list[ExportRecord]:
+    return [
+        export
+        for export in theatre.world.exports(domain)
+        if export.configuration_id == configuration_id and not export.archived
+    ]
+
+
+def _an_hour_lies_between_triggers(theatre: "Theatre") -> None:
+    if theatre.story.journal_forgot:
+        return
+    policy = theatre.story.policy
+    executed: dict[tuple[Any, ...], list[TriggerRecord]] = defaultdict(list)
+    for trigger in theatre.world.triggers:
+        if trigger.executed:
+            executed[trigger.domain, trigger.configuration_id, trigger.ends_at].append(trigger)
+    for key, triggers in executed.items():
+        most = policy.max_triggers * (1 + sum(run.retry for run in theatre.story.runs))
+        if len(triggers) > most:
+            theatre.witness.violated(f"{key} was triggered {len(triggers)} times, at most {most} are allowed")
+        for first, second in pairwise(triggers):
+            gap = second.at_seconds - first.at_seconds
+            if gap < policy.retrigger_after_seconds:
+                theatre.witness.violated(f"{key} was triggered twice within {gap:.1f} s")
+
+
+def _nothing_was_triggered_below_the_ledger(theatre: "Theatre") -> None:
+    for asked in theatre.witness.asked_exports:
+        what = f"{asked.domain} {asked.configuration_id}@{asked.ends_at[:10]} at {asked.at_seconds:.1f}"
+        if asked.listed_seconds is None:
+            theatre.witness.violated(f"{what} was triggered without a look at the list in that run")
+        elif asked.at_seconds - asked.listed_seconds > FRESH_SECONDS:
+            theatre.witness.violated(f"{what} was triggered on a look that was too old")
+        for export in theatre.world.exports(asked.domain):
+            if export.id in asked.visible and _ends(export) >= asked.ends_at[:10]:
+                theatre.witness.violated(
+                    f"{what} was triggered although export {export.id} until {_ends(export)} was to be seen"
+                )
+
+
+def _every_export_is_accounted_for(theatre: "Theatre", jobs: list[Job]) -> None:
+    last_look = min(
+        (r.at_seconds for r in theatre.world.log if r.at_seconds >= theatre.last_start), default=0.0
+    )
+    named: dict[tuple[str, int], list[Job]] = defaultdict(list)
+    told: set[tuple[str, int]] = set()
+    for job in jobs:
+        if isinstance(job.spec, ExportSpec):
+            for id_ in job.remote_ids:
+                named[job.spec.domain, id_].append(job)
+            more = () if job.superseded_by is None else (job.superseded_by,)
+            told |= {(job.spec.domain, id_) for id_ in (*job.foreign_ids, *more)}
+    by_identity = {(job.spec.domain, job.spec.identity.subject): job for job in jobs}
+    for tenant in theatre.story.scenario.tenants:
+        for export in theatre.world.exports(tenant.domain):
+            key = (tenant.domain, export.id)
+            owners = named.get(key, [])
+            if len(owners) > 1:
+                theatre.witness.violated(f"export {key} answers two jobs: {[_label(o) for o in owners]}")
+            if owners or export.origin != "trigger" or key in told:
+                continue
+            ours = by_identity.get((tenant.domain, f"{export.configuration_id}@{_ends(export)}"))
+            if export.at_seconds < last_look and not _may_be_overlooked(theatre, ours):
+                theatre.witness.violated(
+                    f"export {key} until {_ends(export)} answers a POST of ours and is neither on disk nor named"
+                )
+
+
+def _may_be_overlooked(theatre: "Theatre", job: Job | None) -> bool:
+    """Twins of what a single trigger brought, or of what a journal forgot, are not looked for."""
+    if theatre.story.journal_forgot or job is None:
+        return theatre.story.journal_forgot
+    return job.state is State.DOWNLOADED and len(job.triggers) == 1
+
+
+def _no_report_was_evicted_by_ourselves(theatre: "Theatre") -> None:
+    if theatre.story.journal_forgot:
+        return
+    witness = theatre.witness
+    for eviction in theatre.world.evictions:
+        if eviction.by != "client":
+            continue
+        key = (eviction.domain, eviction.report_id)
+        held = witness.reports.get(key)
+        if held is None:
+            delivered = witness.delivered_reports.get(key)
+            if delivered is not None and delivered not in witness.deaths:
+                witness.violated(f"report {key} was made, its id was read, and it was evicted unknown")
+        for hold in held or ():
+            if hold.from_seconds <= eviction.at_seconds and (
+                hold.to_seconds is None or hold.to_seconds > eviction.at_seconds
+            ):
+                witness.violated(f"report {key} of {hold.identity} was evicted by ourselves")
+
+
+def _budgets_were_kept(theatre: "Theatre") -> None:
+    budgets: dict[str, int] = {}
+    for tenant in theatre.story.manifest.tenants:
+        own = tenant.requests_per_minute or theatre.story.requests_per_minute
+        budgets[tenant.domain] = min(own, budgets.get(tenant.domain, own))
+    for domain, budget in budgets.items():
+        most = theatre.world.max_requests_in_any_60_seconds(domain)
+        if most > budget:
+            theatre.witness.violated(f"{domain} got {most} requests within 60 s, its budget is {budget}")
+
+
+def _contents_are_whole(theatre: "Theatre", jobs: list[Job]) -> None:
+    seen: dict[tuple[str, int], str] = {}
+    for job in jobs:
+        spec = job.spec
+        if job.state is not State.DOWNLOADED:
+            continue
+        placed = [record for record in job.files if record.placed]
+        if isinstance(spec, ReportSpec):
+            formats = {record.format for record in placed if record.remote_id == job.remote_ids[-1]}
+            if formats != set(spec.formats):
+                theatre.witness.violated(f"{_label(job)} is downloaded with {formats} of {spec.formats}")
+            continue
+        answers = [record for record in placed if record.format == "json"]
+        if sorted(record.remote_id for record in answers) != sorted(job.remote_ids):
+            theatre.witness.violated(
+                f"{_label(job)} answers to {job.remote_ids}, on disk are {[r.path for r in answers]}"
+            )
+        entries = 0
+        for record in answers:
+            key = (spec.domain, record.remote_id)
+            if seen.setdefault(key, record.path) != record.path:
+                theatre.witness.violated(f"export {key} is on disk twice: {seen[key]} and {record.path}")
+            told = json.loads((theatre.output / record.path).read_bytes())["data"]
+            ids = [entry["id"] for entry in told["entries"]]
+            entries += len(ids)
+            if ids != theatre.world.entry_ids(*key):
+                theatre.witness.violated(f"{record.path} does not hold the entries of export {key}")
+        empty = not entries and not spec.empty_ok
+        if empty is not (Flag.EMPTY in job.flags):
+            theatre.witness.violated(f"{_label(job)} has {entries} entries and the flags {set(job.flags)}")
+        if (len(job.remote_ids) > 1) is not (Flag.DUPLICATE in job.flags):
+            theatre.witness.violated(f"{_label(job)} has {job.remote_ids} and the flags {set(job.flags)}")

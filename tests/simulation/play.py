@@ -1,0 +1,345 @@
+"""Plays one story with the real program: night, engine, client, journal and files against the sandbox, in virtual time.
+
+Owns the theatre: the clocks, the folder, one run after the other, and what becomes of them. What is a broken promise is
+said by `witness` (on the spot) and `judge` (afterwards).
+"""
+
+import asyncio
+import shutil
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Final, TypeVar
+from unittest.mock import patch
+from zoneinfo import ZoneInfo
+
+import structlog
+
+import runner.app.nightly
+import runner.engine
+from runner.app.nightly import Nightly, Order, Ports
+from runner.app.selection import Selection
+from runner.credentials import CredentialError, Secret
+from runner.errors import RunnerError
+from runner.jobs.machine import advance, stamp
+from runner.jobs.model import ErrorCode, Identity, Job, Retried
+from runner.journal import JournalReader, SqliteJournal
+from runner.journal import hold as hold_journal
+from runner.manifest.model import Tenant
+from runner.output import Output
+from runner.plan import plan
+from runner.sandbox import World
+from runner.sandbox.faults import Fault
+from runner.sandbox.records import RequestRecord
+from runner.transport import Transport
+from tests.simulation import judge
+from tests.simulation.ports import Fate, MortalDisk, MortalJournal, MortalSender, SimulatedCrash
+from tests.simulation.story import Run, Story, tell
+from tests.simulation.witness import Witness
+from tests.virtual import VirtualConnector, VirtualSandbox, run_with_sandbox
+
+T = TypeVar("T")
+
+STOPS_WITHIN_SECONDS: Final = 10.0
+SHARED_MEMORY: Final = Path("/dev/shm")
+_PARIS: Final = ZoneInfo("Europe/Paris")
+# These only pace what is looked at while nothing happens. In virtual time they cost CPU and bring nothing.
+_SELDOM: Final = (
+    patch.object(runner.engine, "LONGEST_SLEEP_SECONDS", 3600.0),
+    patch.object(runner.app.nightly, "REWRITTEN_SECONDS", 1800.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of one schedule.
+
+    Attributes:
+        seed: its seed.
+        violations: each promise that was broken; none is as it should be.
+        trace: what happened, line by line.
+        requests: how many the server got.
+        runs: how many runs were started.
+        crashes: how many of them died.
+    """
+
+    seed: int
+    violations: tuple[str, ...]
+    trace: tuple[str, ...]
+    requests: int
+    runs: int
+    crashes: int
+
+
+def run_schedule(seed: int) -> Report:
+    """Play the story of `seed` and judge it."""
+    return play(tell(seed))
+
+
+def play(story: Story) -> Report:
+    """Play this story and judge it."""
+    base = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=base))
+    theatre: list[Theatre] = []
+
+    async def perform(sandbox: VirtualSandbox) -> None:
+        theatre.append(Theatre(story, sandbox, folder))
+        await theatre[0].perform()
+
+    try:
+        with _quiet() as faults, _SELDOM[0], _SELDOM[1]:
+            run_with_sandbox(story.scenario, perform)
+        done = theatre[0]
+        for fault in faults:
+            done.witness.violated(fault)
+        return Report(
+            seed=story.seed,
+            violations=tuple(done.witness.violations),
+            trace=tuple(done.witness.trace()),
+            requests=len(done.world.log),
+            runs=done.witness.run + 1,
+            crashes=len(done.witness.deaths),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Theatre:
+    """One schedule while it is played."""
+
+    def __init__(self, story: Story, sandbox: VirtualSandbox, folder: Path) -> None:
+        self.story = story
+        self.world: World = sandbox.world
+        self.output = folder / "output"
+        self.journal_path = self.output / ".runner" / "journal.db"
+        self.witness = Witness(self._seconds)
+        self._clock = sandbox.clock
+        self._gateway = sandbox.gateway
+        self._copy = folder / "journal.copy"
+        self._dice = Random(f"weather/{story.seed}")
+        self._calm = False
+        self._fate: Fate | None = None
+        self._began = self._seconds()
+        # Of the run just played, for whoever judges it.
+        self.before: dict[Identity, Job] = {}
+        self.posts_before = 0
+        self.last_start = 0.0
+        self.code: int | None = None
+        self.died = False
+        self.stopped = False
+        self.world.on_request = self._bend
+
+    def _seconds(self) -> float:
+        """The server's clock, which nobody sets."""
+        return self.world.clock.now().boot_seconds
+
+    async def perform(self) -> None:
+        """All runs, then the verdict."""
+        for number, run in enumerate(self.story.runs):
+            await self._between(run)
+            self.before, self.posts_before = self._jobs(), self.witness.posts
+            self.last_start, self.code, self.stopped = self._seconds(), None, False
+            if self.story.journal_forgot and run.journal == "kept" and number == 1:
+                self._keep_copy()
+            await self._run(run)
+            judge.after_run(self, run)
+        judge.at_the_end(self)
+
+    # ── between two runs ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _between(self, run: Run) -> None:
+        self._calm = run.calm
+        if run.pause_seconds:
+            await self.world.clock.wait(run.pause_seconds)
+        if run.reboot:
+            self._clock.reboot(f"boot-{self.witness.run + 2}")
+        if run.wall_step_seconds:
+            self._clock.shift_wall(run.wall_step_seconds)
+        if run.journal == "lost" or (run.journal == "restored" and not self._copy.exists()):
+            for suffix in ("", "-wal", "-shm"):
+                self.journal_path.with_name(self.journal_path.name + suffix).unlink(missing_ok=True)
+        elif run.journal == "restored":
+            shutil.copyfile(self._copy, self.journal_path)
+        self.witness.note(
+            "start",
+            f"night {run.night:%m-%d}, calm {run.calm}, reboot {run.reboot}, wall {run.wall_step_seconds:+g} s, "
+            f"journal {run.journal}, deadline {run.deadline_seconds:g} s, {run.ending}",
+        )
+
+    def _keep_copy(self) -> None:
+        if self.journal_path.exists():
+            shutil.copyfile(self.journal_path, self._copy)
+
+    def _jobs(self) -> dict[Identity, Job]:
+        jobs = self.jobs()
+        self.witness.starts({job.spec.identity: job for job in jobs})
+        return dict(self.witness.jobs)
+
+    def jobs(self) -> list[Job]:
+        """Every job of the journal, as stored."""
+        if not self.journal_path.exists():
+            return []
+        try:
+            with JournalReader(self.journal_path) as reader:
+                return reader.jobs()
+        except RunnerError:  # it died before the journal had its tables
+            return []
+
+    # ── one run ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _run(self, run: Run) -> None:
+        story, clock, witness = self.story, self._clock, self.witness
+        async with (
+            hold_journal(self.journal_path, inline=True) as journal,
+            Transport(
+                clock, timeouts=story.timeouts, gateway=self._gateway, connector=VirtualConnector()
+            ) as transport,
+        ):
+            if run.retry:
+                await self._retry(journal, run)
+            nightly: Nightly
+            task: asyncio.Task[int]
+
+            def end(how: str) -> None:
+                if how == "stop":
+                    stopped.append(self._seconds())
+                    nightly.stop("SIGTERM")
+                else:
+                    witness.deaths.append(self._seconds())
+                    task.cancel()
+
+            stopped: list[float] = []
+            fate = self._fate = Fate(run.ending, witness, end)
+            disk = MortalDisk(fate)
+            ports = Ports(
+                clock=clock,
+                journal=MortalJournal(journal, fate, witness),
+                sender=MortalSender(transport, fate, witness),
+                output=Output(self.output, disk=disk, offload=_inline),
+                offload=_inline,
+                random=Random(f"jitter/{story.seed}/{witness.run}"),
+                key=lambda tenant: self._key(tenant, run),
+            )
+            now = clock.now()
+            order = Order(
+                manifest=story.manifest,
+                planned=plan(story.manifest, run.night),
+                selection=Selection(),
+                date=run.night,
+                policy=story.policy,
+                limits=story.limits,
+                requests_per_minute=story.requests_per_minute,
+                deadline=now.wall.astimezone(UTC) + timedelta(seconds=run.deadline_seconds),
+                timezone=_PARIS,
+            )
+            nightly = Nightly(ports, order)
+            started = self._seconds()
+            task = asyncio.create_task(nightly.run())
+            timer = None
+            if run.ending is not None and run.ending.where == "time":
+                timer = asyncio.get_running_loop().call_later(run.ending.number, fate.happen, "at its moment")
+            done, _ = await asyncio.wait({task}, timeout=run.deadline_seconds + 60.0)
+            if timer is not None:
+                timer.cancel()
+            if not done:
+                witness.violated("the run does not end although its deadline is over")
+                fate.dead = True
+                task.cancel()
+                await asyncio.wait({task})
+            self._fate = None
+            self.died = fate.dead
+            if not fate.dead:
+                self._ended(task, started, stopped, run)
+            else:
+                _retrieve(task)
+            witness.note("end", "died" if fate.dead else f"exit {self.code}")
+        if self.died:
+            await asyncio.sleep(0)
+
+    def _ended(self, task: asyncio.Task[int], started: float, stopped: list[float], run: Run) -> None:
+        now = self._seconds()
+        error = task.exception()
+        if error is not None:
+            self.witness.violated("the run raised " + "".join(traceback.format_exception(error)))
+            return
+        self.code = task.result()
+        latest = min([started + run.deadline_seconds, *stopped]) + STOPS_WITHIN_SECONDS
+        if now > latest:
+            self.witness.violated(f"the run ended {now - latest:.1f} s later than it may")
+        self.stopped = bool(stopped)
+
+    async def _key(self, tenant: Tenant, run: Run) -> Secret:
+        if tenant.name in run.keyless:
+            raise CredentialError("the environment variable KEY is not set")
+        scenario = next(t for t in self.story.scenario.tenants if t.domain == tenant.domain)
+        return Secret(scenario.key)
+
+    async def _retry(self, journal: SqliteJournal, run: Run) -> None:
+        now = self._clock.now()
+        for job in await journal.failed_with(list(ErrorCode)):
+            after = advance(job, Retried(stamp(now)), now)
+            await journal.record(job, after, "Retried", run.night, now.wall)
+            self.witness.recorded(job, after, "Retried")
+
+    # ── the way to the server ────────────────────────────────────────────────────────────────────────────────────
+
+    def _bend(self, record: RequestRecord) -> Fault | None:
+        fate = self._fate
+        if fate is not None and not fate.dead and record.kind in ("trigger", "report.create"):
+            try:
+                fate.point(f"the server received {record.kind}", "received", after=False)
+                fate.point(f"the server received {record.kind}", "received", after=True)
+            except SimulatedCrash:
+                pass
+        if self._calm:
+            return None
+        since = record.at_seconds - self._began
+        for weather in self.story.weather[record.domain]:
+            if (
+                weather.kind not in ("", record.kind)
+                or not weather.from_seconds <= since < weather.to_seconds
+            ):
+                continue
+            if weather.chance == 1.0 or self._dice.random() < weather.chance:
+                self.witness.note("weather", f"{record.kind} of {record.domain} meets {weather.fault}")
+                return weather.fault
+        return None
+
+
+def _retrieve(task: "asyncio.Task[int]") -> None:
+    """Take the exception of a dead run, so that nobody complains that it was never taken."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _inline(work: Callable[[], T]) -> T:
+    return work()
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep the log silent; what it says of faults in this program is handed out."""
+    faults: list[str] = []
+
+    def listen(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+        told = f"log: {event}"
+        if event.get("exc_info"):
+            told += "\n" + traceback.format_exc()
+        faults.append(told)
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[listen],
+        wrapper_class=structlog.make_filtering_bound_logger(40),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield faults
+    finally:
+        structlog.configure(**before)

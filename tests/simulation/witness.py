@@ -1,0 +1,179 @@
+"""What was seen of a schedule while it ran: requests asked, answers shown, changes recorded, and a trace to read.
+
+Owns notes and the checks that need the moment itself (was the intent stored when the POST left? who held the lane?).
+Judges nothing that can be judged afterwards.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runner.jobs.model import ExportSpec, Identity, Job, State
+from runner.lucca import Request
+from runner.transport import Answer
+
+_IN_FLIGHT = frozenset({State.TRIGGERED, State.RETRIED, State.POLLING, State.DOWNLOADING})
+_POSTING = frozenset({State.TRIGGERED, State.RETRIED})
+_CONFIGURATION = re.compile(r"configurationId=([0-9]+)")
+
+EXPORT_POST = "/timmiexports/run"
+REPORT_POST = "/timmi-timesheet/api/reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An export's POST as it left the program, and which exports it had been shown before."""
+
+    at_seconds: float
+    run: int
+    domain: str
+    configuration_id: int
+    ends_at: str
+    visible: frozenset[int]
+    listed_seconds: float | None
+
+
+@dataclass(slots=True)
+class Held:
+    """A report that a job of ours holds: from when to when, None while it still does."""
+
+    identity: Identity
+    from_seconds: float
+    to_seconds: float | None = None
+
+
+class Witness:
+    """Takes note; `seconds` reads the server's clock, which nobody sets."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self.run = -1
+        self.violations: list[str] = []
+        self.asked_exports: list[Asked] = []
+        self.reports: dict[tuple[str, int], list[Held]] = {}
+        self.delivered_reports: dict[tuple[str, int], float] = {}
+        self.deaths: list[float] = []
+        self.jobs: dict[Identity, Job] = {}
+        self.posts = 0
+        self._seconds = seconds
+        self._visible: dict[tuple[str, int], set[int]] = {}
+        self._listed: dict[tuple[str, int], float] = {}
+        self._trace: list[tuple[float, str, str]] = []
+
+    def note(self, what: str, told: str) -> None:
+        """A line of the trace."""
+        self._trace.append((self._seconds(), what, told))
+
+    def trace(self) -> list[str]:
+        """Everything noted, in order, for people."""
+        return [f"{seconds:12.3f}  {what:<9} {told}" for seconds, what, told in self._trace]
+
+    def violated(self, told: str) -> None:
+        """A promise was broken."""
+        self.violations.append(told)
+        self.note("BROKEN", told)
+
+    def starts(self, jobs: dict[Identity, Job]) -> None:
+        """A run begins with these jobs in the journal."""
+        self.run += 1
+        self.jobs = jobs
+        self._listed.clear()
+
+    # ── what the program does ────────────────────────────────────────────────────────────────────────────────────
+
+    def recorded(self, before: Job, after: Job, event: str) -> None:
+        """The journal has stored a change."""
+        spec = after.spec
+        told = f"{after.label}@{spec.due:%m-%d} {event}: {before.state} → {after.state}"
+        if after.remote_ids != before.remote_ids:
+            told += f" {list(after.remote_ids)}"
+        self.note("record", told)
+        if replace(before, live=after.live) == after:
+            self.violated(f"{event} of {after.label} was recorded and changed nothing")
+        self.jobs[spec.identity] = after
+        if event == "Triggered":
+            self._lane_is_free(after)
+        if spec.kind == "report":
+            self._hold_reports(before, after)
+
+    def _lane_is_free(self, job: Job) -> None:
+        for other in self.jobs.values():
+            if other.spec.lane != job.spec.lane or other.spec.identity == job.spec.identity:
+                continue
+            busy = other.state in _IN_FLIGHT if isinstance(job.spec, ExportSpec) else _holds(other)
+            if busy:
+                self.violated(f"{job.label} was triggered while {other.label} is {other.state} in its lane")
+        if job.spec.kind == "report" and job.remote_ids:
+            self.violated(f"{job.label} was triggered although it holds report {job.remote_ids}")
+
+    def _hold_reports(self, before: Job, after: Job) -> None:
+        domain, now = after.spec.domain, self._seconds()
+        holds = () if after.finished else after.remote_ids
+        for id_ in {*before.remote_ids, *after.remote_ids}:
+            held = self.reports.setdefault((domain, id_), [])
+            open_ = bool(held) and held[-1].to_seconds is None
+            if id_ in holds and not open_:
+                held.append(Held(after.spec.identity, now))
+            elif id_ not in holds and open_:
+                held[-1].to_seconds = now
+
+    def asked(self, domain: str, request: Request) -> None:
+        """The program is about to send this."""
+        self.note("ask", f"{request.method} {domain}{request.target[:110]}")
+        if request.method != "POST":
+            return
+        self.posts += 1
+        if request.target.partition("?")[0].endswith(EXPORT_POST):
+            body = json.loads(request.body or b"")
+            configuration_id, ends_at = body["configurationId"], body["endsAt"]
+            key = (domain, configuration_id)
+            visible = frozenset(self._visible.get(key, ()))
+            self.asked_exports.append(
+                Asked(self._seconds(), self.run, domain, *key[1:], ends_at, visible, self._listed.get(key))
+            )
+            job = self.jobs.get(Identity("export", domain, f"{configuration_id}@{ends_at[:10]}"))
+            if job is None or job.state not in _POSTING:
+                self.violated(f"POST of {configuration_id}@{ends_at} to {domain} without a stored intent")
+        elif request.target == REPORT_POST and not any(
+            job.state in _POSTING and job.spec.domain == domain and job.spec.kind == "report"
+            for job in self.jobs.values()
+        ):
+            self.violated(f"POST of a report to {domain} without a stored intent")
+
+    def shown(self, domain: str, request: Request, answer: Answer) -> None:
+        """The program holds this answer in its hands."""
+        self.note("answer", f"{answer.status} {request.method} {domain}{request.target[:40]}")
+        if not 200 <= answer.status < 300:
+            return
+        if request.target == REPORT_POST:
+            id_ = _value(answer.body, "id")
+            if isinstance(id_, int):
+                self.delivered_reports[domain, id_] = self._seconds()
+        elif found := _CONFIGURATION.search(request.target):
+            ids = _listed_ids(answer)
+            if ids is not None:
+                key = (domain, int(found[1]))
+                self._visible.setdefault(key, set()).update(ids)
+                self._listed[key] = self._seconds()
+
+
+def _holds(job: Job) -> bool:
+    return job.state in _POSTING or (job.state in _IN_FLIGHT and bool(job.remote_ids))
+
+
+def _value(body: bytes, name: str) -> Any:
+    try:
+        return json.loads(body)[name]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _listed_ids(answer: Answer) -> list[int] | None:
+    """The ids of a list of exports; None where it is not flawless."""
+    if "content-encoding" in answer.headers and not answer.body:
+        return None
+    try:
+        return [item["id"] for item in json.loads(answer.body)["data"]["items"]]
+    except (ValueError, KeyError, TypeError):
+        return None
