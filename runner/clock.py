@@ -15,6 +15,9 @@ from typing import Protocol
 import anyio
 import anyio.lowlevel
 
+LEAST_WAIT_SECONDS = 0.001
+"""A shorter wait may be less than what floating point can add to the time: it would be asked for again for ever."""
+
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
@@ -68,5 +71,5 @@ async def wait_for(event: anyio.Event, seconds: float) -> None:
     if seconds <= 0:
         await anyio.lowlevel.checkpoint()
         return
-    with anyio.move_on_after(seconds):
+    with anyio.move_on_after(max(seconds, LEAST_WAIT_SECONDS)):
         await event.wait()
