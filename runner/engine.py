@@ -393,7 +393,7 @@ class Engine:
         before = self.jobs[id_]
         now = self._clock.now()
         after = advance(before, event, now)
-        if any(getattr(before, name) is not getattr(after, name) for name in _STORED):
+        if any(getattr(before, name) != getattr(after, name) for name in _STORED):
             note = event.why if isinstance(event, m.TriggerLetGo) else ""
             await self._journal.record(before, after, type(event).__name__, self._night, now.wall, note)
             self.touched.add(id_)
