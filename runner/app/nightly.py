@@ -98,11 +98,13 @@ class Nightly:
         """
         ports, order = self._ports, self._order
         unclosed = await ports.journal.unclosed_nights()
+        # Known before anything is written into its folder, so that what a crash leaves there is cleaned some day.
+        await ports.journal.start_night(order.date, self._started.wall)
         await ports.output.prepare(order.date)
         await ports.output.clean(sorted({*unclosed, order.date}))
         for died in unclosed:
-            await ports.journal.finish_night(died, self._started.wall, "died")
-        await ports.journal.start_night(order.date, self._started.wall)
+            if died != order.date:
+                await ports.journal.finish_night(died, self._started.wall, "died")
         self._intake = await take_in(
             ports.journal,
             ports.output,
@@ -254,12 +256,18 @@ class Nightly:
             engine.stop(self._stopped)
         return engine
 
+    def _budget(self, domain: str) -> int:
+        """The least that any tenant of this host asks for: it counts even in a night in which that one has no job."""
+        default = self._order.requests_per_minute
+        tenants = self._order.manifest.tenants
+        return min(tenant.requests_per_minute or default for tenant in tenants if tenant.domain == domain)
+
     def _client(self, tenant: Tenant, spent: dict[str, list[float]]) -> Client:
         key = self._ports.key
         return Client(
             name=tenant.name,
             domain=tenant.domain,
-            requests_per_minute=tenant.requests_per_minute or self._order.requests_per_minute,
+            requests_per_minute=self._budget(tenant.domain),
             key=lambda: key(tenant),
             spent=tuple(spent.get(tenant.domain, ())),
         )
