@@ -518,3 +518,51 @@ def test_a_look_that_fails_takes_nothing_from_a_job_that_is_done(fault: Fault, t
     assert told.journaled["acme/payroll"] == replace(before.journaled["acme/payroll"])
     assert 1 <= len(told.asked("poll")) <= 4
     assert told.asked("trigger") == []
+
+
+def test_a_deadline_that_has_passed_sends_nothing(tmp_path: Path) -> None:
+    told = night(tmp_path, [tenant(exports=[export()])], setting=Setting(until_seconds=0.0))
+    assert (told.code, told.asked()) == (4, [])
+
+
+def test_a_request_that_ends_in_the_grace_of_the_deadline_is_taken(tmp_path: Path) -> None:
+    slow = host(configurations=(Configuration(trigger=Trigger(seconds=4.0)),))
+    told = night(tmp_path, [tenant(exports=[export()])], [slow], Setting(until_seconds=2.0))
+    assert told.code == 4
+    assert told.journaled["acme/payroll"].remote_ids == (341,)
+
+
+def test_jobs_that_wait_wake_up_in_their_order_though_nobody_sends(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> tuple[list[str], str | None]:
+        asked: list[str] = []
+
+        def keeper(name: str) -> Callable[[], Any]:
+            async def key() -> Secret:
+                asked.append(name)
+                raise CredentialError("none")
+
+            return key
+
+        def onlooker(*_: object) -> None:
+            raise RuntimeError("who only looks on")
+
+        async with SqliteJournal.hold(MEMORY, inline=True) as journal:
+            engine = engine_of(clock, journal, tmp_path, observers=(onlooker,))
+            (first, second, done) = await journal.create(
+                [job.spec for job in waiting_jobs(3, clock)], TONIGHT
+            )
+            now = clock.now().boot_seconds
+            for job, polled in ((first, now), (second, now - 20.0)):
+                waiting = waiting_jobs(1, clock)[0]
+                live = replace(waiting.live, polled_boot_seconds=polled)
+                add(engine, keeper(job.spec.tenant), replace(waiting, id=job.id, spec=job.spec, live=live))
+            add(engine, keeper("done"), replace(done, state=m.State.SKIPPED))
+            await engine.run()
+        return asked, engine.reason
+
+    assert run_virtual(main) == (["t2", "t1"], None)
+
+
+def add(engine: Engine, key: Callable[[], Any], job: m.Job) -> None:
+    client = Client(name=job.spec.tenant, domain=job.spec.domain, requests_per_minute=25, key=key)
+    engine.add(client, [(job, None)])
