@@ -21,7 +21,7 @@ from runner.jobs import model as m
 from runner.jobs.agenda import Step, template_of
 from runner.jobs.machine import ends_text, missing_pieces, stamp
 from runner.jobs.remedies import job_error
-from runner.output import Derivation, InTheWayError, Output, Spooled, TooLargeError
+from runner.output import Derivation, Output, PlaceError, Spooled, TooLargeError
 from runner.transport import (
     ANSWER_CAP_BYTES,
     CONTENT_CAP_BYTES,
@@ -125,7 +125,7 @@ async def take(step: Step, job: m.Job, tools: Tools) -> Outcome:
         return Outcome(
             trouble=Trouble(Bearing.BAD_ANSWER, f"the answer is larger than {error.cap_bytes} bytes")
         )
-    except InTheWayError as error:
+    except PlaceError as error:
         return _failed(job, m.ErrorCode.STORAGE, str(error))
     except (lucca.TroubleError, NotSentError, LostError, BrokenAnswerError) as trouble:
         return Outcome(trouble=_trouble(trouble, tools))

@@ -404,8 +404,7 @@ async def test_a_folder_that_is_a_symbolic_link_is_refused(root: Path, tmp_path:
     record = FileRecord("2026-11-24/acme/payroll-290.json", 2, hashlib.sha256(b"{}").hexdigest(), 290, "json")
     with pytest.raises(StorageError, match="symbolic link"):
         await output.place([record], {})
-    with pytest.raises(StorageError, match="symbolic link"):
-        await output.present([record])
+    assert await output.present([record]) == (record.path,)  # What lies behind a link is not there.
     assert "symbolic link" in dict(output.verify([record]))[record.path]
     if link == "2026-11-24":
         for step in (output.prepare(NIGHT), output.clean([NIGHT]), output.publish(NIGHT, "run.json", b"{}")):

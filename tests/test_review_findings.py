@@ -396,3 +396,40 @@ tenants:
     only_globex = Selection(only=("globex",))
     told = a_night(tmp_path, lucca, both.replace("ACME", "tuesday"), journal=journal, selection=only_globex)
     assert told.code == 0
+
+
+TWO_TENANTS = (
+    MANIFEST
+    + """\
+  - name: globex
+    domain: globex.ilucca.net
+    api_key: {env: GLOBEX_API_KEY}
+    exports:
+      - {name: payroll, configuration_id: 3, ends_at: monday}
+"""
+)
+
+
+def test_a_folder_that_one_tenant_cannot_use_stops_no_other(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "output" / "2026-11-24" / "acme"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where a folder belongs", encoding="utf-8")
+    lucca, journal = OtherLucca(), tmp_path / "journal.db"
+    told = a_night(tmp_path, lucca, TWO_TENANTS, journal=journal)
+    states = {job["tenant"]: (job["state"], (job["error"] or {}).get("code")) for job in told.run["jobs"]}
+    assert states == {"acme": ("failed", "storage"), "globex": ("downloaded", None)}
+    assert told.code == 3
+    in_the_way.unlink()
+    mended = a_night(tmp_path, lucca, TWO_TENANTS, journal=journal)
+    assert (mended.code, lucca.posts) == (0, 2)
+
+
+def test_a_folder_put_out_of_use_afterwards_is_told_by_its_own_job(tmp_path: Path) -> None:
+    lucca, journal = OtherLucca(), tmp_path / "journal.db"
+    a_night(tmp_path, lucca, journal=journal)
+    folder = tmp_path / "output" / "2026-11-24" / "acme"
+    folder.rename(tmp_path / "elsewhere")
+    folder.write_text("a file where a folder belongs", encoding="utf-8")
+    told = a_night(tmp_path, lucca, journal=journal)
+    error = told.job("payroll")["error"]
+    assert (told.code, error and error["code"], lucca.posts) == (3, "storage", 1)

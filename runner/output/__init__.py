@@ -15,7 +15,7 @@ from runner.output.disk import Disk
 from runner.output.names import record_path, sha256sums
 from runner.output.spool import Derivation, Part, Spool, Spooled, TooLargeError
 from runner.output.store import InTheWayError, Output, PlaceResult
-from runner.output.tree import Offload
+from runner.output.tree import Offload, PlaceError
 
 __all__ = [
     "Derivation",
@@ -24,6 +24,7 @@ __all__ = [
     "Offload",
     "Output",
     "Part",
+    "PlaceError",
     "PlaceResult",
     "Spool",
     "Spooled",

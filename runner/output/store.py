@@ -27,13 +27,13 @@ from runner.output.names import (
     temporary_in,
 )
 from runner.output.spool import Spool
-from runner.output.tree import MissingFolderError, Offload, Tree, telling
+from runner.output.tree import MissingFolderError, Offload, PlaceError, Tree, telling
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """What file systems answer that know no hard links: exFAT, many network shares."""
 
 
-class InTheWayError(StorageError):
+class InTheWayError(PlaceError):
     """Something else stands where a file belongs. It was neither overwritten nor removed."""
 
     def __init__(self, path: str) -> None:
@@ -250,8 +250,10 @@ class Output:
     async def present(self, records: Sequence[FileRecord]) -> tuple[str, ...]:
         """The paths of `records` that do not stand there as regular files of the recorded size.
 
+        What lies in a folder that cannot be used is not there: whose it is learns of it when it is placed again.
+
         Raises:
-            StorageError: a folder cannot be read.
+            StorageError: the disk refused.
         """
         return await self._offload(lambda: self._absent(records))
 
@@ -262,7 +264,7 @@ class Output:
             try:
                 with self._tree.folder(*folders) as folder:
                     absent += [r.path for r in lot if not self._stands(r, folder)]
-            except MissingFolderError:
+            except (MissingFolderError, PlaceError):
                 absent += [r.path for r in lot]
         return tuple(absent)
 

@@ -45,6 +45,15 @@ _TO_DO = {
     errno.ESTALE: "the network share went away: mount it anew, then run again",
 }
 
+_OF_ONE_PLACE = frozenset(
+    {errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
+)
+"""What is wrong with one folder or file alone. A full, failing or read-only disk is everybody's trouble."""
+
+
+class PlaceError(StorageError):
+    """This place cannot be used. Others can: it concerns whose place it is, and nobody else."""
+
 
 class Offload(Protocol):
     """Runs blocking work where it does not hold up the event loop, to its end even if its caller is cancelled.
@@ -74,7 +83,8 @@ def telling(path: str, doing: str) -> Iterator[None]:
     except OSError as error:
         what = error.strerror or type(error).__name__
         to_do = _TO_DO.get(error.errno or 0, "see to the disk, then run again")
-        raise StorageError(f"{path}: {doing} failed ({what}). To do: {to_do}.") from error
+        kind = PlaceError if error.errno in _OF_ONE_PLACE else StorageError
+        raise kind(f"{path}: {doing} failed ({what}). To do: {to_do}.") from error
 
 
 @dataclass(frozen=True, slots=True)
