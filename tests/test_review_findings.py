@@ -433,3 +433,22 @@ def test_a_folder_put_out_of_use_afterwards_is_told_by_its_own_job(tmp_path: Pat
     told = a_night(tmp_path, lucca, journal=journal)
     error = told.job("payroll")["error"]
     assert (told.code, error and error["code"], lucca.posts) == (3, "storage", 1)
+
+
+def test_the_least_budget_of_a_host_counts_though_its_tenant_has_nothing_to_do(tmp_path: Path) -> None:
+    exports = "".join(
+        f"      - {{name: e{n}, configuration_id: {n}, ends_at: monday}}\n" for n in range(1, 4)
+    )
+    idle = """\
+  - name: idle
+    domain: acme.ilucca.net
+    api_key: {env: IDLE_API_KEY}
+    requests_per_minute: 3
+    exports:
+      - {name: payroll, configuration_id: 99, ends_at: 2030-01-07}
+"""
+    lucca = OtherLucca()
+    told = a_night(tmp_path, lucca, MANIFEST.partition("      - ")[0] + exports + idle)
+    at = [seconds for seconds, _, _ in lucca.asked]
+    assert (told.code, len(at)) == (0, 9)
+    assert all(later - sooner > 60 for sooner, later in zip(at, at[3:], strict=False))

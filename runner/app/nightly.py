@@ -250,24 +250,27 @@ class Nightly:
         for taken in self._intake.taken:
             tenants[taken.tenant.name] = taken.tenant
             by_tenant.setdefault(taken.tenant.name, []).append((taken.job, taken.opening))
+        budgets = self._budgets()
         for name, jobs in by_tenant.items():
-            engine.add(self._client(tenants[name], spent), jobs)
+            engine.add(self._client(tenants[name], budgets[tenants[name].domain], spent), jobs)
         if self._stopped is not None:
             engine.stop(self._stopped)
         return engine
 
-    def _budget(self, domain: str) -> int:
-        """The least that any tenant of this host asks for: it counts even in a night in which that one has no job."""
-        default = self._order.requests_per_minute
-        tenants = self._order.manifest.tenants
-        return min(tenant.requests_per_minute or default for tenant in tenants if tenant.domain == domain)
+    def _budgets(self) -> dict[str, int]:
+        """Of each host the least that any of its tenants asks for, though that one may have no job tonight."""
+        budgets: dict[str, int] = {}
+        for tenant in self._order.manifest.tenants:
+            own = tenant.requests_per_minute or self._order.requests_per_minute
+            budgets[tenant.domain] = min(own, budgets.get(tenant.domain, own))
+        return budgets
 
-    def _client(self, tenant: Tenant, spent: dict[str, list[float]]) -> Client:
+    def _client(self, tenant: Tenant, budget: int, spent: dict[str, list[float]]) -> Client:
         key = self._ports.key
         return Client(
             name=tenant.name,
             domain=tenant.domain,
-            requests_per_minute=self._budget(tenant.domain),
+            requests_per_minute=budget,
             key=lambda: key(tenant),
             spent=tuple(spent.get(tenant.domain, ())),
         )
