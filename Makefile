@@ -43,6 +43,11 @@ test: check ## check, then run every test; too little coverage fails
 		cat .venv/pure-coverage.txt; \
 		echo 'The pure core ($(PURE)) is not covered in every branch: see above.' >&2; exit 1; }
 
+# About a quarter of an hour on two cores that do nothing else. QUICK=1 takes a minute and means little.
+.PHONY: bench
+bench: .venv/dev.stamp .venv-bench/stamp ## measure against a floor and peers, into docs/bench.md and bench.svg
+	@$(BIN)/python -m tests.bench --peers .venv-bench/bin/python $(if $(QUICK),--quick,--write docs) $(BENCH)
+
 .PHONY: check
 check: .venv/dev.stamp ## lint, format, types and import contracts; changes nothing
 	@echo 'ruff check';   $(BIN)/python -m ruff check --quiet
@@ -60,18 +65,19 @@ LOCK = build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 -
 	--no-config --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .PHONY: lock
-lock: ## resolve the dependencies anew into the three locks; UPGRADE=1 takes newer releases
+lock: ## resolve the dependencies anew into the four locks; UPGRADE=1 takes newer releases
 	@test -x build/lock/bin/uv || { $(find_python); "$$python" -m venv build/lock && \
 		build/lock/bin/python -m pip --quiet --disable-pip-version-check install 'uv>=0.9,<1'; }
 	@$(LOCK) pyproject.toml --output-file requirements.lock
 	@$(LOCK) pyproject.toml --group dev --all-extras --constraints requirements.lock --output-file requirements-dev.lock
 	@$(LOCK) --group build --constraints requirements-dev.lock --output-file requirements-build.lock
-	@if grep -n '://' requirements.lock requirements-dev.lock requirements-build.lock; then \
+	@$(LOCK) --group bench --constraints requirements.lock --output-file requirements-bench.lock
+	@if grep -n '://' requirements.lock requirements-dev.lock requirements-build.lock requirements-bench.lock; then \
 		echo 'A lock names an address: it would bind everyone to this registry.' >&2; exit 1; fi
 
 .PHONY: clean
 clean: ## remove .venv and all that the tools made; output of runs stays
-	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find runner tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- .venv --------------------------------------------------------------------------------------------------------
@@ -106,4 +112,11 @@ endef
 .venv/dev.stamp: requirements-dev.lock .venv/core.stamp
 	@echo 'installing the tools for tests and checks into .venv'
 	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+# The peers bring half a hundred packages of their own; nothing but `make bench` needs them.
+.venv-bench/stamp: requirements-bench.lock .venv/python.stamp
+	@echo 'installing the peers into .venv-bench'
+	@$(BIN)/python -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-bench.lock
 	@touch $@
