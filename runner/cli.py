@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, cast
 
 import typer
 from typer._click.exceptions import ClickException  # not public, and the only way to answer errors in JSON
@@ -258,6 +258,7 @@ def sandbox(
 
 def main() -> None:
     """The entry point: run the verb, tell errors, exit with the code that the interface promises."""
+    _take_streams()
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     try:
@@ -268,13 +269,46 @@ def main() -> None:
         code = _tell(error, as_json=as_json)
     except (typer.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; what we did stands.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception as error:  # noqa: BLE001 - the last place that can still tell it without a key
         code = _tell_internal(error, as_json=as_json)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class _Listened:
+    """A standard stream whose reader may go, or whose disk may fill: what nobody gets is dropped, the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or drop."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
+        return getattr(self._stream, name)
+
+
+def _take_streams() -> None:
+    """Have three standard streams, whatever the scheduler left of them; else the journal might become one."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(opened)
+    sys.stdout = cast("TextIO", _Listened(sys.stdout or open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115, PTH123
+    sys.stderr = cast("TextIO", _Listened(sys.stderr or open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115, PTH123
 
 
 def _tell(error: RunnerError, *, as_json: bool) -> int:

@@ -167,7 +167,10 @@ class Started:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -196,13 +199,13 @@ class Bureau:
             (self.folder / path).write_text(key + "\n", encoding="utf-8")
             (self.folder / path).chmod(0o600)
 
-    def start(self, *arguments: str, **changes: str) -> Started:
+    def start(self, *arguments: str, program: str | Path = RUNNER, **changes: str) -> Started:
         """Start a command; `changes` are settings by their names without the prefix."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("RUNNER_")}
         environ |= self.environ | {f"RUNNER_{name.upper()}": value for name, value in changes.items()}
         return Started(
             subprocess.Popen(
-                [RUNNER, *arguments],
+                [program, *arguments],
                 cwd=self.folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,

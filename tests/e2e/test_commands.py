@@ -14,7 +14,7 @@ import yaml
 
 from runner.sandbox import MOODS, Configuration, Reports, Scenario, Trigger
 from runner.sandbox.scenario import DEFAULT_DATE
-from tests.e2e.bureau import NIGHT, Bureau, Lucca, Moment, lucca, quick
+from tests.e2e.bureau import NIGHT, RUNNER, Bureau, Lucca, Moment, lucca, quick
 
 COMMANDS = (
     "run",
@@ -471,6 +471,39 @@ def test_under_cron_it_speaks_plainly_and_in_json(tmp_path: Path) -> None:
         assert len(quiet.err.strip().splitlines()) == 1
         plain = bureau.run("--log-format", "console")
         assert not ANSI.search(plain.err)
+
+
+def test_a_night_does_not_need_a_listener(tmp_path: Path) -> None:
+    scenario = two_tenants()
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        with bureau.start("run", "--date", NIGHT, "--json") as night:
+            # As with `2>&1 | head -1`: whoever read has gone, long before the end.
+            assert night.process.stdout is not None
+            assert night.process.stderr is not None
+            night.process.stdout.close()
+            night.process.stderr.close()
+            assert night.process.wait(30) == 0
+        assert bureau.document()["outcome"] == "ok"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_night_runs_with_its_standard_streams_closed(fresh: Bureau, served: Lucca, closed: str) -> None:
+    fresh.environ["RUNNER_GATEWAY"] = served.gateway
+    shell = f'exec "{RUNNER}" run --date {NIGHT} --json {closed}'
+    with fresh.start("-c", shell, program="/bin/sh") as night:
+        told = night.end()
+    assert told.code == 0, told.err
+    assert fresh.document()["outcome"] == "ok"
+    assert told.out == "" if ">&-" in closed.split() else told.json()["outcome"] == "ok"
+
+
+def test_what_nobody_reads_to_its_end_changes_no_exit_code(fresh: Bureau) -> None:
+    with fresh.start("schema") as schema:
+        assert schema.process.stdout is not None
+        schema.process.stdout.close()
+        assert schema.process.wait(30) == 0
 
 
 def test_the_batch_date_is_today_in_the_timezone_unless_told(fresh: Bureau) -> None:
