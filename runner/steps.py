@@ -188,16 +188,23 @@ async def _poll(job: m.Job, tools: Tools) -> Outcome:
     return Outcome((m.Listed(items, complete=complete, server_date=lucca.server_date(answer.headers)),))
 
 
+def _doubled(job: m.Job, tools: Tools) -> bool:
+    """Which spelling of the content's path to ask under: the other one where one has missed."""
+    missed = job.live.missed_path
+    return tools.memory.doubled(job.spec.domain) if missed is None else not missed
+
+
 async def _identify(job: m.Job, tools: Tools) -> Outcome:
     id_, domain = job.live.unidentified[0], job.spec.domain
-    doubled = tools.memory.doubled(domain) is not job.live.other_path
+    doubled = _doubled(job, tools)
     try:
         answer = await _ask(tools, lucca.export_identity(id_, doubled=doubled))
     except lucca.RefusedError as refusal:
         if refusal.code != "not_found":
             raise
         # Not there under either path: it was archived meanwhile, and is nobody's.
-        return Outcome((m.Identified(id_, None) if job.live.other_path else m.PathMissed(),))
+        missed_both = job.live.missed_path is not None
+        return Outcome((m.Identified(id_, None) if missed_both else m.PathMissed(doubled),))
     identity = lucca.read_export_identity(answer.body)
     if identity.id != id_:
         raise lucca.NotContentError("another export than the one asked for")
@@ -331,7 +338,7 @@ async def _fetch(job: m.Job, tools: Tools) -> Outcome:
 
 async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     spec = _export(job)
-    doubled = tools.memory.doubled(spec.domain) is not job.live.other_path
+    doubled = _doubled(job, tools)
 
     def inspect(_stream: Stream, buffer: Buffer) -> content.ExportContent:
         told = content.read_export_content(buffer)
@@ -359,8 +366,8 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     except lucca.RefusedError as refusal:
         if refusal.code != "not_found":
             raise
-        if not job.live.other_path:
-            return Outcome((m.PathMissed(),))
+        if job.live.missed_path is None:
+            return Outcome((m.PathMissed(doubled),))
         if job.triggers and remote_id not in job.live.known:
             # Only the POST's answer told this number. What our POST made will be in the list.
             return Outcome((m.Misattributed(remote_id, None, exists=False),))

@@ -187,9 +187,9 @@ def test_an_export_that_the_list_does_not_explain_is_asked_itself(end: str | Non
     job = happen(polling(), listed(290, 291))
     assert (job.state, job.live.unidentified) == (State.POLLING, (290, 291))
     job = happen(job, m.PathMissed())
-    assert job.live.other_path
+    assert job.live.missed_path is False
     job = happen(job, m.Identified(290, end))
-    assert (job.live.other_path, job.live.unidentified, job.foreign_ids) == (False, (291,), ())
+    assert (job.live.missed_path, job.live.unidentified, job.foreign_ids) == (None, (291,), ())
     job = happen(job, m.Identified(291, ENDS + ".000Z"))
     assert (job.state, job.remote_ids, job.foreign_ids) == (State.DOWNLOADING, (291,), (290,))
 
@@ -305,7 +305,7 @@ def test_an_export_is_whole_when_its_answer_and_all_that_derives_from_it_are_pla
     job = happen(polling(), listed((290, ENDS)))
     assert missing_pieces(job) == ((290, "json"),)
     job = happen(job, m.PathMissed(), m.Fetched(staged(290)))
-    assert (missing_pieces(job), job.live.other_path) == ((), False)
+    assert (missing_pieces(job), job.live.missed_path) == ((), None)
     job = happen(job, m.Named((record(290), record(290, "csv"))))
     assert [r.placed for r in job.files] == [False, False]
     job = happen(job, m.Placed((record(290).path, record(290, "csv").path)))

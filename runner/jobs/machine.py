@@ -203,7 +203,7 @@ def _identified(job: Job, event: m.Identified, _now: Instant) -> Job:
         live,
         known={**live.known, event.id: ends_on},
         unidentified=tuple(id_ for id_ in live.unidentified if id_ != event.id),
-        other_path=False,
+        missed_path=None,
     )
     return _concluded(replace(job, live=live))
 
@@ -299,11 +299,11 @@ def _resumed(job: Job, _event: m.Resumed, _now: Instant) -> Job:
 
 
 def _fetched(job: Job, event: m.Fetched, _now: Instant) -> Job:
-    return replace(job, live=replace(job.live, staged=(*job.live.staged, event.staged), other_path=False))
+    return replace(job, live=replace(job.live, staged=(*job.live.staged, event.staged), missed_path=None))
 
 
-def _path_missed(job: Job, _event: m.PathMissed, _now: Instant) -> Job:
-    return replace(job, live=replace(job.live, other_path=True))
+def _path_missed(job: Job, event: m.PathMissed, _now: Instant) -> Job:
+    return replace(job, live=replace(job.live, missed_path=event.doubled))
 
 
 def _misattributed(job: Job, event: m.Misattributed, _now: Instant) -> Job:
@@ -323,7 +323,7 @@ def _misattributed(job: Job, event: m.Misattributed, _now: Instant) -> Job:
         flags=flags,
         superseded_by=event.id if ends_on > ends_text(job) else job.superseded_by,
         # The last look took this one for ours, so it is taken again before anything is triggered.
-        live=replace(job.live, known=known, other_path=False, polled_boot_seconds=None),
+        live=replace(job.live, known=known, missed_path=None, polled_boot_seconds=None),
     )
     return _strangers(job, frozenset(remote_ids))
 

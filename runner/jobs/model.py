@@ -235,7 +235,8 @@ class Live:
         known: what is known of each id: its end, `""` when nobody can tell.
         staged: checked downloads not yet in place.
         server_date: newest `Date` header and the boot second it came.
-        other_path: ask the content under the other spelling of its path.
+        missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute, since
+            another job may learn meanwhile which of them comes first.
         revisited: False while this run still owes a finished job its look.
     """
 
@@ -246,7 +247,7 @@ class Live:
     known: Mapping[int, str] = field(default_factory=dict)
     staged: tuple[Staged, ...] = ()
     server_date: tuple[datetime, float] | None = None
-    other_path: bool = False
+    missed_path: bool | None = None
     revisited: bool = True
 
 
@@ -372,7 +373,9 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class PathMissed:
-    """The content was not found under one spelling of its path; the other is to be asked."""
+    """The content was not found under one spelling of its path, the doubled one or not; the other is to be asked."""
+
+    doubled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
