@@ -117,7 +117,7 @@ class Theatre:
         self.world: World = sandbox.world
         self.output = folder / "output"
         self.journal_path = self.output / ".runner" / "journal.db"
-        self.witness = Witness(self._seconds)
+        self.witness = Witness(self._seconds, story.policy.retrigger_after_seconds)
         self._clock = sandbox.clock
         self._gateway = sandbox.gateway
         self._copy = folder / "journal.copy"
@@ -132,6 +132,7 @@ class Theatre:
         self.code: int | None = None
         self.died = False
         self.stopped = False
+        self.late = False
         self.world.on_request = self._bend
 
     def _seconds(self) -> float:
@@ -271,7 +272,7 @@ class Theatre:
         latest = min([started + run.deadline_seconds, *stopped]) + STOPS_WITHIN_SECONDS
         if now > latest:
             self.witness.violated(f"the run ended {now - latest:.1f} s later than it may")
-        self.stopped = bool(stopped)
+        self.stopped, self.late = bool(stopped), now >= started + run.deadline_seconds
 
     async def _key(self, tenant: Tenant, run: Run) -> Secret:
         if tenant.name in run.keyless:

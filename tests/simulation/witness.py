@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.jobs.model import ExportSpec, Identity, Job, State
+from runner.jobs.model import Identity, Job, State
 from runner.lucca import Request
 from runner.transport import Answer
 
@@ -47,16 +47,18 @@ class Held:
 class Witness:
     """Takes note; `seconds` reads the server's clock, which nobody sets."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    def __init__(self, seconds: Callable[[], float], hour_seconds: float) -> None:
         self.run = -1
         self.violations: list[str] = []
         self.asked_exports: list[Asked] = []
         self.reports: dict[tuple[str, int], list[Held]] = {}
         self.delivered_reports: dict[tuple[str, int], float] = {}
+        self.unanswered_reports: dict[str, list[float]] = {}
         self.deaths: list[float] = []
         self.jobs: dict[Identity, Job] = {}
         self.posts = 0
         self._seconds = seconds
+        self._hour_seconds = hour_seconds
         self._visible: dict[tuple[str, int], set[int]] = {}
         self._listed: dict[tuple[str, int], float] = {}
         self._trace: list[tuple[float, str, str]] = []
@@ -101,11 +103,21 @@ class Witness:
         for other in self.jobs.values():
             if other.spec.lane != job.spec.lane or other.spec.identity == job.spec.identity:
                 continue
-            busy = other.state in _IN_FLIGHT if isinstance(job.spec, ExportSpec) else _holds(other)
-            if busy:
+            if _holds(other) if job.spec.kind == "report" else self._may_be_running(other):
                 self.violated(f"{job.label} was triggered while {other.label} is {other.state} in its lane")
         if job.spec.kind == "report" and job.remote_ids:
             self.violated(f"{job.label} was triggered although it holds report {job.remote_ids}")
+
+    def _may_be_running(self, job: Job) -> bool:
+        if job.state not in _IN_FLIGHT or job.remote_ids:
+            return False
+        subject, since = job.spec.identity.subject, self._seconds() - self._hour_seconds
+        return job.state in _POSTING or any(
+            asked.at_seconds > since
+            and asked.domain == job.spec.domain
+            and f"{asked.configuration_id}@{asked.ends_at[:10]}" == subject
+            for asked in self.asked_exports
+        )
 
     def _hold_reports(self, before: Job, after: Job) -> None:
         domain, now = after.spec.domain, self._seconds()
@@ -135,7 +147,11 @@ class Witness:
             job = self.jobs.get(Identity("export", domain, f"{configuration_id}@{ends_at[:10]}"))
             if job is None or job.state not in _POSTING:
                 self.violated(f"POST of {configuration_id}@{ends_at} to {domain} without a stored intent")
-        elif request.target == REPORT_POST and not any(
+            return
+        if request.target != REPORT_POST:
+            return
+        self.unanswered_reports.setdefault(domain, []).append(self._seconds())
+        if not any(
             job.state in _POSTING and job.spec.domain == domain and job.spec.kind == "report"
             for job in self.jobs.values()
         ):
@@ -144,6 +160,8 @@ class Witness:
     def shown(self, domain: str, request: Request, answer: Answer) -> None:
         """The program holds this answer in its hands."""
         self.note("answer", f"{answer.status} {request.method} {domain}{request.target[:40]}")
+        if request.target == REPORT_POST and answer.status in (200, 201):
+            self.unanswered_reports[domain].pop()  # one at a time, so it is the last one's
         if not 200 <= answer.status < 300:
             return
         if request.target == REPORT_POST:
