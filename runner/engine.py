@@ -127,7 +127,7 @@ class Engine:
             RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
         for lane, ids in self._lanes.items():
-            self._lanes[lane] = deque(sorted(ids, key=lambda id_: lane_order(self.jobs[id_])))
+            self._lanes[lane] = deque(sorted(ids, key=self._lane_order))
         async with self._tasks:
             for id_, entry in self._entries.items():
                 if entry.lane is None or self._lanes[entry.lane][0] == id_:
@@ -169,6 +169,15 @@ class Engine:
 
     def _look_up(self) -> None:
         self._wake.set()
+
+    def _lane_order(self, id_: int) -> tuple[bool, bool, date, int]:
+        """Within a lane what Lucca may be working on goes first, then what is in flight, then the oldest date."""
+        job = self.jobs[id_]
+        spec = job.spec
+        running = agenda.may_be_running(job, self._clock.now(), self._policy)
+        in_flight = job.state not in (m.State.PENDING, m.State.FAILED)
+        day = spec.ends_at if isinstance(spec, m.ExportSpec) else spec.due
+        return not running, not in_flight, day, id_
 
     async def _let_finish(self) -> None:
         end = self._clock.now().boot_seconds + GRACE_SECONDS
@@ -413,10 +422,3 @@ class Engine:
             except Exception:  # noqa: BLE001 - who only looks on can never fail a run
                 _log.exception("observer.failed", job=after.label)
         return after
-
-
-def lane_order(job: m.Job) -> tuple[bool, date, int]:
-    """Within a lane what is in flight goes on first, then the oldest date."""
-    spec = job.spec
-    in_flight = job.state not in (m.State.PENDING, m.State.FAILED)
-    return not in_flight, spec.ends_at if isinstance(spec, m.ExportSpec) else spec.due, job.id

@@ -217,6 +217,14 @@ def elapsed_seconds(job: Job, now: Instant) -> float | None:
     return elapsed if elapsed >= 0 else None
 
 
+def may_be_running(job: Job, now: Instant, policy: Policy) -> bool:
+    """Whether the last trigger's export may still be on its way: nothing came of it, and its hour is not over."""
+    if not isinstance(job.spec, ExportSpec) or not job.triggers or job.finished or job.remote_ids:
+        return False
+    elapsed = elapsed_seconds(job, now)
+    return elapsed is None or elapsed < policy.retrigger_after_seconds
+
+
 def owes_a_look(job: Job, now: Instant) -> bool:
     """Whether a finished job is looked at once, read-only, by this run.
 

@@ -235,8 +235,8 @@ class Live:
         known: what is known of each id: its end, `""` when nobody can tell.
         staged: checked downloads not yet in place.
         server_date: newest `Date` header and the boot second it came.
-        missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute, since
-            another job may learn meanwhile which of them comes first.
+        missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute,
+            since another job may learn meanwhile which of them comes first.
         revisited: False while this run still owes a finished job its look.
     """
 
