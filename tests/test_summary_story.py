@@ -88,7 +88,7 @@ def test_a_clock_set_back_ends_in_words_for_a_person() -> None:
 
 
 def test_a_report_that_is_pending_too_long_is_asked_for_again() -> None:
-    job = replace(report(state=State.POLLING), live=Live(polled_boot_seconds=minute(60).boot_seconds))
+    job = replace(report(state=State.POLLING), live=Live(polled_boot_seconds=minute(70).boot_seconds))
     assert "ask for the report again" in told(job, at=minute(70))
     waits = replace(job, live=Live(polled_boot_seconds=minute(10).boot_seconds, polls=9))
     assert "ask Lucca whether the report is ready" in told(waits)
