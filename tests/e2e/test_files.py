@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 from collections import Counter
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -373,13 +374,17 @@ def test_no_key_is_anywhere_and_no_employee_where_none_belongs(tmp_path: Path) -
         bureau.take(scenario)
         told = []
         with bureau.start(
-            "run", "--date", NIGHT, log_level="debug", until="4s", retrigger_after="30s"
+            "run", "--date", NIGHT, log_level="debug", until="3s", retrigger_after="30s"
         ) as night:
             night.process.wait(0.1) if night.process.poll() is not None else None
             told.append(night.end())
         told.append(bureau.run("--json", "--log-format", "console", log_level="debug", until="1s"))
-        for command in ("status", "explain rejected/payroll", "plan", "check", "verify", "retry"):
-            told += [bureau.command(*command.split()), bureau.command(*command.split(), "--json")]
+        looks = ("status", "explain rejected/payroll", "plan", "check", "verify")
+        asked = [(*look.split(), *more) for look in looks for more in ((), ("--json",))]
+        with ExitStack() as together:
+            started = [together.enter_context(bureau.start(*arguments)) for arguments in asked]
+            told += [command.end() for command in started]
+        told.append(bureau.command("retry", "--json"))
     keys = [tenant.client_key or tenant.key for tenant in scenario.tenants]
     artefacts = {
         str(p): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p.parent.name != "keys"

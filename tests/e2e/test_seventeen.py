@@ -1,6 +1,5 @@
 """A night of seventeen clients, each with another trouble, and the same night started again."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -91,26 +90,25 @@ class Night:
     files: tuple[list[str], list[str]]
 
 
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def play(folder: Path) -> Night:
+    """The night, and the same night once more."""
     scenario = Scenario(tenants=tenants())
-    folder: Path = tmp_path_factory.mktemp("seventeen")
     with lucca(scenario) as served:
         bureau = Bureau(folder, served.gateway)
         bureau.take(scenario)
         first = bureau.run()
         jobs, triggers, posts, files = bureau.jobs(), served.triggers(), served.posts(), bureau.data_files()
         second = bureau.run()
-        yield Night(
-            bureau,
-            first,
-            second,
-            jobs,
-            bureau.jobs(),
-            triggers,
-            served.triggers()[len(triggers) :],
-            (posts, served.posts()),
-            (files, bureau.data_files()),
+        return Night(
+            bureau=bureau,
+            first=first,
+            second=second,
+            jobs=jobs,
+            jobs_again=bureau.jobs(),
+            triggers=triggers,
+            triggers_again=served.triggers()[len(triggers) :],
+            posts=(posts, served.posts()),
+            files=(files, bureau.data_files()),
         )
 
 
@@ -136,13 +134,38 @@ FATES: tuple[tuple[str, str, list[str], str | None, int, list[str]], ...] = (
 )
 
 
-def test_there_are_seventeen(night: Night) -> None:
+def test_seventeen_troubles_in_one_night(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    night = play(tmp_path)
     assert sorted(night.jobs) == sorted(f"{name}/payroll" for name, *_ in FATES)
     assert len(FATES) == 17
+    for fate in FATES:
+        with subtests.test(fate[0]):
+            check_fate(night, *fate)
+    with subtests.test("the night says that somebody is needed"):
+        assert night.first.code == 3, night.first.err
+        assert night.second.code == 3, night.second.err
+        document = night.bureau.document()
+        assert document["outcome"] == "failed"
+        assert document["counts"] == {"downloaded": 13, "failed": 4, "unfinished": 0}
+    with subtests.test("nothing is asked for within the hour, and nothing behind the ledger"):
+        assert executed_too_soon(night.triggers) == []
+        assert [t for t in night.triggers if t.domain == "already-past.ilucca.net"] == []
+    with subtests.test("started again it sends no POST for what is done"):
+        # A definite refusal is taken up again: the key may have been replaced, the lock lifted. All else is settled.
+        assert {t.domain for t in night.triggers_again} == {"rejected.ilucca.net"}
+        assert night.posts[1] - night.posts[0] == 1
+        assert night.files[0] == night.files[1]
+        for name, state, *_ in FATES:
+            if state == "downloaded":
+                assert night.jobs_again[f"{name}/payroll"] == night.jobs[f"{name}/payroll"]
+    with subtests.test("the files are as listed, and nothing else is there"):
+        night.bureau.check_sums()
+        assert night.bureau.leftovers() == []
+        verified = night.bureau.command("verify", "--json")
+        assert (verified.code, verified.json()["files"]) == (0, 26)
 
 
-@pytest.mark.parametrize("name, state, flags, code, triggers, transitions", FATES, ids=[f[0] for f in FATES])
-def test_each_ends_as_it_should(
+def check_fate(
     night: Night,
     name: str,
     state: str,
@@ -163,33 +186,3 @@ def test_each_ends_as_it_should(
     if code is not None:
         assert name in job["error"]["message"]
         assert "payroll" in job["error"]["message"]
-
-
-def test_the_night_says_that_somebody_is_needed(night: Night) -> None:
-    assert night.first.code == 3, night.first.err
-    assert night.second.code == 3, night.second.err
-    document = night.bureau.document()
-    assert document["outcome"] == "failed"
-    assert document["counts"] == {"downloaded": 13, "failed": 4, "unfinished": 0}
-
-
-def test_nothing_is_asked_for_within_the_hour_and_nothing_behind_the_ledger(night: Night) -> None:
-    assert executed_too_soon(night.triggers) == []
-    assert [t for t in night.triggers if t.domain == "already-past.ilucca.net"] == []
-
-
-def test_started_again_it_sends_no_post_for_what_is_done(night: Night) -> None:
-    # A definite refusal is taken up again: the key may have been replaced, the lock lifted. All else is settled.
-    assert {t.domain for t in night.triggers_again} == {"rejected.ilucca.net"}
-    assert night.posts[1] - night.posts[0] == 1
-    assert night.files[0] == night.files[1]
-    done = {name for name, state, *_ in FATES if state == "downloaded"}
-    for name in done:
-        assert night.jobs_again[f"{name}/payroll"] == night.jobs[f"{name}/payroll"]
-
-
-def test_the_files_are_as_listed_and_nothing_else_is_there(night: Night) -> None:
-    night.bureau.check_sums()
-    assert night.bureau.leftovers() == []
-    verified = night.bureau.command("verify", "--json")
-    assert (verified.code, verified.json()["files"]) == (0, 26)
