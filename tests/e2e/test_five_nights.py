@@ -145,7 +145,7 @@ class Office:
             timezone=PARIS,
             language="fr",
         )
-        output = Output(self.folder / "output", disk=Disk(), offload=_in_place)
+        output = Output(self.folder / "output", disk=_Unflushed(), offload=_in_place)
         journal_path = self.folder / "output/.runner/journal.db"
         async with (
             SqliteJournal.hold(journal_path, inline=True) as journal,
@@ -205,6 +205,16 @@ class Office:
             for t in self.world.triggers
             if t.domain == client.lucca.domain and t.executed
         ]
+
+
+class _Unflushed(Disk):
+    """A disk that is never pulled out: flushing takes real time, and nights rewrite their page every minute."""
+
+    def flush(self, fd: int) -> None:
+        pass
+
+    def flush_folder(self, fd: int) -> None:
+        pass
 
 
 async def _in_place(work: Callable[[], T]) -> T:
