@@ -5,9 +5,9 @@ Owns what counts as broken. Reads the server's records, the files and the journa
 
 import hashlib
 import json
+import posixpath
 from collections import Counter, defaultdict
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.jobs.agenda import FRESH_SECONDS
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LATE_SECONDS: Final = 100.0
 """How long after its sending a POST may still be carried out."""
-_PUBLISHED: Final = frozenset({"run.json", "index.html", "SHA256SUMS"})
 _NEEDS_A_PERSON: Final = {"duplicate", "empty", "derived"}
 
 
@@ -29,7 +28,7 @@ _NEEDS_A_PERSON: Final = {"duplicate", "empty", "derived"}
 
 def after_run(theatre: "Theatre", run: Run) -> None:
     """What must hold whenever no runner is at work."""
-    jobs = theatre.jobs()
+    jobs = theatre.jobs
     _visible_files_are_recorded(theatre, jobs)
     if theatre.died or theatre.code is None:
         _documents_can_be_read(theatre)
@@ -41,29 +40,24 @@ def after_run(theatre: "Theatre", run: Run) -> None:
         _what_was_done_was_left_alone(theatre)
 
 
-def data_files(theatre: "Theatre") -> list[Path]:
-    """Every file below the output directory but the journal's and the published ones."""
-    return [
-        path
-        for path in theatre.output.rglob("*")
-        if path.is_file() and path.name not in _PUBLISHED and ".runner" not in path.parts
-    ]
+def _hidden(name: str) -> bool:
+    """Whether a file waits beside its place."""
+    return name.rpartition("/")[2].startswith(".")
 
 
 def _visible_files_are_recorded(theatre: "Theatre", jobs: list[Job]) -> None:
     records = {record.path: record for job in jobs for record in job.files}
-    for path in data_files(theatre):
-        if path.name.startswith("."):
+    for name in theatre.data_files:
+        if _hidden(name):
             continue
-        name = path.relative_to(theatre.output).as_posix()
         record = records.get(name)
         if record is None:
             if not theatre.story.journal_forgot:
                 theatre.witness.violated(f"{name} is on disk and not recorded")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != record.sha256:
+        elif hashlib.sha256((theatre.output / name).read_bytes()).hexdigest() != record.sha256:
             theatre.witness.violated(f"{name} is not as recorded")
     for record in records.values():
-        if record.placed and not (theatre.output / record.path).is_file():
+        if record.placed and record.path not in theatre.data_files:
             theatre.witness.violated(f"{record.path} is recorded as placed and is not there")
 
 
@@ -76,9 +70,9 @@ def _documents_can_be_read(theatre: "Theatre") -> None:
 
 
 def _nothing_is_left_over(theatre: "Theatre", run: Run) -> None:
-    for path in data_files(theatre):
-        if path.name.startswith(".") and run.night.isoformat() in path.parts:
-            theatre.witness.violated(f"{path.relative_to(theatre.output)} was left over")
+    for name in theatre.data_files:
+        if _hidden(name) and name.startswith(run.night.isoformat()):
+            theatre.witness.violated(f"{name} was left over")
 
 
 def _run_json_agrees(theatre: "Theatre", run: Run, jobs: list[Job]) -> None:
@@ -167,10 +161,11 @@ def _sums_agree(theatre: "Theatre", run: Run, document: dict[str, Any]) -> None:
     folder = theatre.output / run.night.isoformat()
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    prefix = f"{run.night.isoformat()}/"
     there = {
-        path.relative_to(folder).as_posix()
-        for path in data_files(theatre)
-        if path.is_relative_to(folder) and not path.name.startswith(".")
+        name.removeprefix(prefix)
+        for name in theatre.data_files
+        if name.startswith(prefix) and not _hidden(name)
     }
     missing = there - set(sums)
     if (missing and not theatre.story.journal_forgot) or set(sums) - there:
@@ -179,7 +174,7 @@ def _sums_agree(theatre: "Theatre", run: Run, document: dict[str, Any]) -> None:
         )
     for told in document["jobs"]:
         for file in told["files"]:
-            if not (folder / file["path"]).is_file():
+            if posixpath.normpath(prefix + file["path"]) not in theatre.data_files:
                 theatre.witness.violated(f"run.json names {file['path']}, which is not there")
 
 
@@ -233,17 +228,17 @@ def _what_was_done_was_left_alone(theatre: "Theatre") -> None:
 
 def at_the_end(theatre: "Theatre") -> None:
     """What must hold of the whole schedule."""
-    jobs = theatre.jobs()
+    jobs = theatre.jobs
     _an_hour_lies_between_triggers(theatre)
     _nothing_was_triggered_below_the_ledger(theatre)
     _every_export_is_accounted_for(theatre, jobs)
     _no_report_was_evicted_by_ourselves(theatre)
     _budgets_were_kept(theatre)
     _contents_are_whole(theatre, jobs)
-    for path in data_files(theatre):
+    for name in theatre.data_files:
         # A journal that was lost takes along in which folders there is something to clean.
-        if path.name.startswith(".") and not theatre.story.journal_forgot:
-            theatre.witness.violated(f"{path.relative_to(theatre.output)} was left behind for ever")
+        if _hidden(name) and not theatre.story.journal_forgot:
+            theatre.witness.violated(f"{name} was left behind for ever")
 
 
 def _ends(export: ExportRecord) -> str:

@@ -5,6 +5,8 @@ said by `witness` (on the spot) and `judge` (afterwards).
 """
 
 import asyncio
+import gc
+import os
 import shutil
 import tempfile
 import traceback
@@ -46,6 +48,7 @@ from tests.virtual import VirtualConnector, VirtualSandbox, run_with_sandbox
 T = TypeVar("T")
 
 STOPS_WITHIN_SECONDS: Final = 10.0
+PUBLISHED: Final = frozenset({"run.json", "index.html", "SHA256SUMS"})
 SHARED_MEMORY: Final = Path("/dev/shm")
 _PARIS: Final = ZoneInfo("Europe/Paris")
 # These only pace what is looked at while nothing happens. In virtual time they cost CPU and bring nothing.
@@ -92,7 +95,7 @@ def play(story: Story) -> Report:
         await theatre[0].perform()
 
     try:
-        with _quiet() as faults, _SELDOM[0], _SELDOM[1]:
+        with _quiet() as faults, _collecting_seldom(), _SELDOM[0], _SELDOM[1]:
             run_with_sandbox(story.scenario, perform)
         done = theatre[0]
         for fault in faults:
@@ -126,6 +129,8 @@ class Theatre:
         self._fate: Fate | None = None
         self._began = self._seconds()
         # Of the run just played, for whoever judges it.
+        self.jobs: list[Job] = []
+        self.data_files: list[str] = []
         self.before: dict[Identity, Job] = {}
         self.posts_before = 0
         self.last_start = 0.0
@@ -143,11 +148,15 @@ class Theatre:
         """All runs, then the verdict."""
         for number, run in enumerate(self.story.runs):
             await self._between(run)
-            self.before, self.posts_before = self._jobs(), self.witness.posts
+            if run.journal != "kept":
+                self._read()
+            self.before, self.posts_before = {job.spec.identity: job for job in self.jobs}, self.witness.posts
+            self.witness.starts(dict(self.before))
             self.last_start, self.code, self.stopped = self._seconds(), None, False
-            if self.story.journal_forgot and run.journal == "kept" and number == 1:
-                self._keep_copy()
+            if number == 1 and self.story.journal_forgot and self.journal_path.exists():
+                shutil.copyfile(self.journal_path, self._copy)
             await self._run(run)
+            self._read()
             judge.after_run(self, run)
         judge.at_the_end(self)
 
@@ -172,24 +181,23 @@ class Theatre:
             f"journal {run.journal}, deadline {run.deadline_seconds:g} s, {run.ending}",
         )
 
-    def _keep_copy(self) -> None:
-        if self.journal_path.exists():
-            shutil.copyfile(self.journal_path, self._copy)
-
-    def _jobs(self) -> dict[Identity, Job]:
-        jobs = self.jobs()
-        self.witness.starts({job.spec.identity: job for job in jobs})
-        return dict(self.witness.jobs)
-
-    def jobs(self) -> list[Job]:
-        """Every job of the journal, as stored."""
-        if not self.journal_path.exists():
-            return []
+    def _read(self) -> None:
+        """Every job of the journal as stored, and every file but the journal's and the published ones."""
         try:
             with JournalReader(self.journal_path) as reader:
-                return reader.jobs()
-        except RunnerError:  # it died before the journal had its tables
-            return []
+                self.jobs = reader.jobs()
+        except RunnerError:  # it died before the journal was there
+            self.jobs = []
+        self.data_files = []
+        for night in os.scandir(self.output):
+            if night.name == ".runner":
+                continue
+            for entry in os.scandir(night):
+                if entry.is_dir():
+                    names = [f"{night.name}/{entry.name}/{file.name}" for file in os.scandir(entry)]
+                    self.data_files += names
+                elif entry.name not in PUBLISHED:
+                    self.data_files.append(f"{night.name}/{entry.name}")
 
     # ── one run ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -320,6 +328,17 @@ def _retrieve(task: "asyncio.Task[int]") -> None:
 
 async def _inline(work: Callable[[], T]) -> T:
     return work()
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Short-lived loops make much garbage of no great size."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 10, 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager
