@@ -36,6 +36,8 @@ _log = structlog.get_logger("runner.engine")
 
 LOOKS: Final = 4
 """How often the look at a finished job is tried; the next night looks again."""
+LONGEST_PAUSE_FOR_A_LOOK_SECONDS: Final = 66.0
+"""A host that wants more patience than a budget's minute is not waited for only to look."""
 GRACE_SECONDS: Final = 5.0
 """How long requests in flight may go on after the night was stopped."""
 LONGEST_SLEEP_SECONDS: Final = 30.0
@@ -161,7 +163,7 @@ class Engine:
     @property
     def announcements(self) -> list[str]:
         """What the hosts said of their interface's future, for the morning."""
-        return self._turns.announcements
+        return list(self._turns.announced.values())
 
     def waits_for(self, job: m.Job) -> Action:
         """What `job` does next, for those who show the night."""
@@ -377,14 +379,14 @@ class Engine:
             trouble=trouble.bearing.value,
             attempt=attempt + 1,
         )
-        if job.finished and attempt + 1 >= LOOKS:
+        pause = pause_seconds(attempt, self._random, trouble.retry_after_seconds)
+        if job.finished and (attempt + 1 >= LOOKS or pause > LONGEST_PAUSE_FOR_A_LOOK_SECONDS):
             self.jobs[id_] = agenda.looked(job)
             return
         if entry.bad_answers >= BAD_ANSWERS:
             entry.bad_answers = 0
             await self._record(id_, m.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail)))
             return
-        pause = pause_seconds(attempt, self._random, trouble.retry_after_seconds)
         entry.not_before = self._clock.now().boot_seconds + pause
         if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
             entry.tenant.domain.pause(entry.not_before)

@@ -12,7 +12,7 @@ with an empty or unreadable body is an unknown fault, not a refusal.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any, Final
@@ -25,6 +25,7 @@ _DETAIL_DEPTH: Final = 4  # A few levels are a server's words, a thousand are an
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _BOM: Final = b"\xef\xbb\xbf"
 _LOGIN: Final = "/identity/login"
+_ZONE: Final = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
 
 EXPORTS: Final = "/api/v3/timmiexports"
 EXPORTS_DOUBLED: Final = "/api/v3/api/v3/timmiexports"
@@ -166,7 +167,7 @@ def read_export_list(body: bytes) -> tuple[ListedExport, ...]:
         if not isinstance(item, Mapping):
             raise NotContentError(_expected("a list of exports"))
         id_ = _id(_field(item, "id"))
-        lines[id_] = ListedExport(id_, local_moment(_field(item, "endsAt")))
+        lines[id_] = ListedExport(id_, _told_moment(_field(item, "endsAt")))
     return tuple(lines.values())
 
 
@@ -427,15 +428,30 @@ def _id(value: object) -> int:
 def local_moment(value: object) -> str | None:
     """A date and time as the ledger writes it: local, to the second; a bare date is its midnight.
 
+    An end is midnight where the tenant lives. One that is told in another zone, such as 23:00 Z for midnight in Paris,
+    is taken for the nearest midnight [inferred]: were it taken for another end, the export would be asked for twice.
+
     Raises:
         NotContentError: a text that is neither.
     """
     if not isinstance(value, str):
         return None
     try:
-        return datetime.fromisoformat(value[:19]).replace(tzinfo=None).isoformat(timespec="seconds")
+        moment = datetime.fromisoformat(value[:19])
     except ValueError:
         raise NotContentError(_expected("a date")) from None
+    moment = moment.replace(tzinfo=None)
+    if _ZONE.search(value[19:]) and moment.time() != time.min:
+        moment = datetime.combine((moment + timedelta(hours=12)).date(), time.min)
+    return moment.isoformat(timespec="seconds")
+
+
+def _told_moment(value: object) -> str | None:
+    """The same where another request can tell more: what cannot be read is not told."""
+    try:
+        return local_moment(value)
+    except NotContentError:
+        return None
 
 
 def _expected(what: str) -> str:

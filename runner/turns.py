@@ -153,7 +153,7 @@ class Turns:
         self._timers: list[tuple[float, str]] = []
         self._sequence = 0
         self._running = 0
-        self.announcements: list[str] = []
+        self.announced: dict[str, str] = {}
 
     def tenant(self, client: Client) -> Tenant:
         """The tenant of this name, made when it is new."""
@@ -276,6 +276,4 @@ class Turn:
             said = (
                 f"{self._tenant.domain.name} announces a change of its interface: {self._tenant.scrub(words)}"
             )
-            announcements = self._turns.announcements
-            if said not in announcements:
-                announcements.append(said)
+            self._turns.announced.setdefault(self._tenant.domain.name, said)

@@ -22,6 +22,7 @@ from runner.lucca import (
     check_report_content,
     check_status,
     error_message,
+    local_moment,
     one_line,
     read_created_id,
     read_export_identity,
@@ -236,9 +237,10 @@ def test_an_end_is_the_same_end_however_it_is_written(written: str, read: str) -
 
 
 @pytest.mark.parametrize("written", ["", "soon", "2026-11-31T00:00:00", "2026-11-23T25:00:00", "23/11/2026"])
-def test_an_end_that_is_no_date_makes_the_list_no_content(written: str) -> None:
+def test_an_end_that_is_no_date_is_not_told_by_the_list_and_no_content_of_an_export(written: str) -> None:
+    assert read_export_list(encoded({"data": [{"id": 9, "endsAt": written}]}))[0].ends_at is None
     with pytest.raises(NotContentError, match="a date"):
-        read_export_list(encoded({"data": [{"id": 9, "endsAt": written}]}))
+        read_export_identity(encoded({"data": {"id": 9, "endsAt": written}}))
 
 
 # ── one export ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -579,3 +581,19 @@ def test_a_page_or_an_error_is_no_report(
 ) -> None:
     with pytest.raises(NotContentError, match=reason):
         check_report_content(head, len(head), headers, format_)
+
+
+@pytest.mark.parametrize(
+    "told, meant",
+    [
+        ("2026-11-23T00:00:00", "2026-11-23T00:00:00"),
+        ("2026-11-23T00:00:00Z", "2026-11-23T00:00:00"),
+        ("2026-11-23T00:00:00+01:00", "2026-11-23T00:00:00"),
+        ("2026-11-22T23:00:00Z", "2026-11-23T00:00:00"),
+        ("2026-07-05T22:00:00.000Z", "2026-07-06T00:00:00"),
+        ("2026-11-23T05:00:00+00:00", "2026-11-23T00:00:00"),
+        ("2026-11-22T23:00:00", "2026-11-22T23:00:00"),
+    ],
+)
+def test_an_end_told_in_another_zone_is_the_nearest_midnight(told: str, meant: str) -> None:
+    assert local_moment(told) == meant

@@ -239,9 +239,10 @@ async def test_a_host_that_announces_a_change_is_told_once_and_without_the_key()
         turn = desk.next()
         assert turn is not None
         await turn.send(ASK)
-    assert desk.turns.announcements == [
-        "acme.ilucca.net announces a change of its interface: Sunset: Sat, 01 May 2027 00:00:00 GMT …"
-    ]
+    assert desk.turns.announced == {
+        "acme.ilucca.net": "acme.ilucca.net announces a change of its interface: "
+        "Sunset: Sat, 01 May 2027 00:00:00 GMT …"
+    }
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,8 @@ class Output:
         for night in dict.fromkeys(nights):
             with contextlib.suppress(MissingFolderError):
                 for tenant in self._clean_folder(night.isoformat()):
-                    with contextlib.suppress(MissingFolderError):
+                    # A folder that cannot be used is its tenant's trouble, and told when a file goes there.
+                    with contextlib.suppress(MissingFolderError, PlaceError):
                         self._clean_folder(night.isoformat(), tenant)
 
     def _clean_folder(self, *names: str) -> list[str]:

@@ -44,7 +44,7 @@ class Night:
 
     Attributes:
         date: the batch date; its name is the folder that run.json stands in.
-        started_at: when this date was first worked on.
+        started_at: when the run began, the latest of this date.
         finished_at: when the run ended; None while it runs.
         now: when this is written.
         jobs: due on that date, or worked on by a run of it.
