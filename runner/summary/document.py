@@ -8,6 +8,8 @@ import posixpath
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from runner.jobs.model import ExportSpec, FileRecord, Job, ReportSpec, TemplateId
 from runner.summary.night import Night, counts, ordered, outcome
 
@@ -34,9 +36,12 @@ def run_document(night: Night) -> dict[str, Any]:
 
 def encode(document: dict[str, Any]) -> bytes:
     """The document as a file: UTF-8, indented, with a last newline."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    # Half a character can come out of a server's message; escaped it is still JSON.
-    return text.encode("utf-8", "backslashreplace")
+    try:
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    except UnicodeEncodeError:
+        # Half a character can come out of a server's message; escaped it is still JSON.
+        text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        return text.encode("utf-8", "backslashreplace")
 
 
 def moment(at: datetime) -> str:
