@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from operator import attrgetter
 from random import Random
 from typing import Final
 
@@ -44,7 +45,7 @@ LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 KEYS_AT_A_TIME: Final = 8
 
-_STORED: Final = tuple(f.name for f in fields(m.Job) if f.name != "live")
+_stored: Final = attrgetter(*(f.name for f in fields(m.Job) if f.name != "live"))
 
 Observer = Callable[[m.Job, m.Job, m.Event], None]
 
@@ -404,7 +405,7 @@ class Engine:
         before = self.jobs[id_]
         now = self._clock.now()
         after = advance(before, event, now)
-        if any(getattr(before, name) != getattr(after, name) for name in _STORED):
+        if _stored(before) != _stored(after):
             note = event.why if isinstance(event, m.TriggerLetGo) else ""
             await self._journal.record(before, after, type(event).__name__, self._night, now.wall, note)
             self.touched.add(id_)
