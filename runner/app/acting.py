@@ -1,5 +1,6 @@
 """The verbs that change something: run, retry, init, sandbox. Constructs everything they need."""
 
+import gc
 import getpass
 import os
 import re
@@ -65,7 +66,17 @@ def run(flags: dict[str, str], selection: Selection, date_text: str | None, *, a
     )
     for problem in manifest.problems:
         say(f"runner: {problem.message}")
+    _calm_collector()
     return anyio.run(_run, settings, order, as_json)
+
+
+def _calm_collector() -> None:
+    """Look for garbage seldom, and never among what is loaded by now, which stays to the end.
+
+    The jobs of a night form no cycles; looking through them again and again took a tenth of all.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa: FBT001 - anyio.run takes no keywords
