@@ -456,6 +456,29 @@ def test_failed_jobs_are_tried_again_when_a_person_says_so(tmp_path: Path) -> No
         assert len(served.triggers()) == 2
 
 
+def test_what_was_refused_is_taken_up_again_and_not_within_the_hour(tmp_path: Path) -> None:
+    scenario = Scenario(
+        tenants=(
+            MOODS["rejected"]("acme.ilucca.net", DEFAULT_DATE),
+            MOODS["key_refused"]("globex.ilucca.net", DEFAULT_DATE),
+        )
+    )
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        assert bureau.run(retrigger_after="60s").code == 3
+        assert bureau.jobs()["acme/payroll"]["error"]["code"] == "rejected"
+        # Of several exit codes the deadline's comes before that of a refused key.
+        assert bureau.run("--until", "1.5s", retrigger_after="60s").code == 4
+        assert {label: job["state"] for label, job in bureau.jobs().items()} == {
+            "acme/payroll": "polling",
+            "globex/payroll": "failed",
+        }
+        assert len(served.triggers()) == 1
+        assert bureau.run(retrigger_after="1s").code == 3
+        assert len(served.triggers()) == 2
+
+
 def test_under_cron_it_speaks_plainly_and_in_json(tmp_path: Path) -> None:
     scenario = two_tenants()
     with lucca(scenario) as served:

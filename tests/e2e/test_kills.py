@@ -25,8 +25,11 @@ MOST_REQUESTS = 60
 
 def tenants() -> tuple[TenantScenario, ...]:
     unheard = Trigger(seconds=HOUR_SECONDS * 0.4, answer=Status(504), answer_seconds=0.1)
-    lost = Trigger(completes=False)
-    quick = (Configuration(trigger=Trigger(seconds=0.2)), Configuration(id=5, name="meal-vouchers"))
+    lost = Trigger(completes=False, answer=Status(504), answer_seconds=0.1)
+    quick = (
+        Configuration(trigger=Trigger(seconds=0.2)),
+        Configuration(id=5, name="meal-vouchers", trigger=unheard),
+    )
     return (
         TenantScenario(domain="two.ilucca.net", configurations=quick),
         TenantScenario(

@@ -96,6 +96,7 @@ def play(folder: Path) -> Night:
     with lucca(scenario) as served:
         bureau = Bureau(folder, served.gateway)
         bureau.take(scenario)
+        bureau.environ["RUNNER_TRIGGER_TIMEOUT"] = "1.5s"
         first = bureau.run()
         jobs, triggers, posts, files = bureau.jobs(), served.triggers(), served.posts(), bureau.data_files()
         second = bureau.run()
