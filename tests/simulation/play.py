@@ -96,13 +96,14 @@ def play(story: Story) -> Report:
 
     try:
         with _quiet() as faults, _collecting_seldom(), _SELDOM[0], _SELDOM[1]:
-            run_with_sandbox(story.scenario, perform)
+            try:
+                run_with_sandbox(story.scenario, perform)
+            except Exception:  # noqa: BLE001 - a seed whose play breaks down is a find like any other
+                faults.append(traceback.format_exc())
         done = theatre[0]
-        for fault in faults:
-            done.witness.violated(fault)
         return Report(
             seed=story.seed,
-            violations=tuple(done.witness.violations),
+            violations=(*done.witness.violations, *faults),
             trace=tuple(done.witness.trace()),
             requests=len(done.world.log),
             runs=done.witness.run + 1,

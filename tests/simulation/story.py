@@ -421,7 +421,7 @@ def _runs(dice: Random, tenants: Sequence[str]) -> tuple[Run, ...]:
         if number:
             night += timedelta(days=dice.choice((0, 1, 1, 1, 3)))
         for _ in range(dice.choice((1, 1, 2, 2, 3))):
-            runs.append(_run(dice, night, tenants, first=not runs))
+            runs.append(_run(dice, night, tenants, runs))
     for number in range(CALM_NIGHTS):
         night += timedelta(days=1 if number == 0 else 0)
         pause = dice.choice((0.0, 5.0, 100.0, 4000.0)) if number == 0 else 20_000.0
@@ -429,11 +429,11 @@ def _runs(dice: Random, tenants: Sequence[str]) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def _run(dice: Random, night: date, tenants: Sequence[str], *, first: bool) -> Run:
+def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Run]) -> Run:
     deadline = dice.choice((8 * 3600.0, 8 * 3600.0, 8 * 3600.0, 40.0, 700.0, 4000.0))
     ending = _ending(dice)
     keyless = frozenset({dice.choice(tenants)}) if dice.random() < 0.03 else frozenset()
-    if first:
+    if not earlier:
         return Run(night=night, deadline_seconds=deadline, ending=ending, keyless=keyless)
     pause = dice.choice((0.0, 0.0, 0.3, 2.0, 30.0, 61.0, 700.0, 3700.0, 20_000.0))
     journal: JournalFate = "kept"
@@ -442,8 +442,8 @@ def _run(dice: Random, night: date, tenants: Sequence[str], *, first: bool) -> R
         pause = max(pause, 61.0)
     reboot = dice.random() < 0.15
     step = dice.choice((5.0, -5.0, 90.0, -90.0, 3700.0, -3700.0, -40_000.0)) if dice.random() < 0.15 else 0.0
-    if reboot and step:
-        # No clock could tell that the minute is not over yet.
+    if reboot and (step or any(run.wall_step_seconds for run in earlier)):
+        # Of another boot only the wall clock tells: none could say that the minute is not over yet.
         pause = max(pause, 61.0)
     return Run(
         night=night,
