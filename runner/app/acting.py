@@ -32,7 +32,7 @@ from runner.clock import SystemClock
 from runner.errors import StorageError, UsageError
 from runner.jobs.machine import advance, stamp
 from runner.jobs.model import ErrorCode, Retried
-from runner.manifest import starter_manifest
+from runner.manifest import key_warnings, starter_manifest
 from runner.plan import plan
 from runner.settings import Settings
 from runner.summary import run_document, verdict_line
@@ -66,6 +66,8 @@ def run(flags: dict[str, str], selection: Selection, date_text: str | None, *, a
     )
     for problem in manifest.problems:
         say(f"runner: {problem.message}")
+    for warning in key_warnings(manifest):
+        say(f"runner: warning: {warning}")
     _calm_collector()
     return anyio.run(_run, settings, order, as_json)
 

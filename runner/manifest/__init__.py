@@ -1,7 +1,7 @@
 """The manifest: `tenants.yaml` and what it includes, to plain values with the places of all that is wrong."""
 
 from runner.jobs.model import TemplateBody, TemplateId
-from runner.manifest.load import load_manifest, warnings
+from runner.manifest.load import key_warnings, load_manifest, warnings
 from runner.manifest.model import (
     ExportEntry,
     Manifest,
@@ -19,6 +19,7 @@ __all__ = [
     "TemplateBody",
     "TemplateId",
     "Tenant",
+    "key_warnings",
     "load_manifest",
     "manifest_schema",
     "starter_manifest",

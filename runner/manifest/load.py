@@ -56,22 +56,29 @@ def load_manifest(path: str | Path, *, allowed_hosts: SequenceABC[str] = ()) -> 
     return Manifest(loader.path, tuple(loader.tenants), tuple(loader.problems))
 
 
+def key_warnings(manifest: Manifest) -> list[str]:
+    """Key files that others may read: told by every run, not only by `check`."""
+    return [
+        f"{tenant.place}.api_key: {text}"
+        for tenant in manifest.tenants
+        if (text := file_warning(tenant.api_key, base_dir=tenant.base_dir))
+    ]
+
+
 def warnings(manifest: Manifest, batch_date: date) -> list[str]:
     """What is allowed but hardly meant, for `check`: each once, with its place.
 
     Rules under which a period is passed over, an `ends_at` that is no Monday or the very day it is due, key files
     that others may read.
     """
-    found: dict[str, None] = {}
+    found: dict[str, None] = dict.fromkeys(key_warnings(manifest))
     for tenant in manifest.tenants:
-        if text := file_warning(tenant.api_key, base_dir=tenant.base_dir):
-            found[f"{tenant.place}.api_key: {text}"] = None
         for export in tenant.exports:
             for text in ends_at_warnings(export.ends_at, export.due, batch_date):
                 found[f"{export.place}: {text}"] = None
         for report in tenant.reports:
-            if report.period and (text := period_warning(report.period, report.due)):
-                found[f"{report.place}: {text}"] = None
+            if report.period and (passed_over := period_warning(report.period, report.due)):
+                found[f"{report.place}: {passed_over}"] = None
     return list(found)
 
 

@@ -138,6 +138,7 @@ def test_check_and_run_agree_on_what_is_wrong(bureau: Bureau) -> None:
     (bureau.folder / "keys/globex").chmod(0o644)
     warned = bureau.command("check", "--json").json()["warnings"]
     assert any("globex" in warning and "may be read by others" in warning for warning in warned)
+    assert "may be read by others" in bureau.run("--only", "globex").err
     planned = bureau.command("plan", "--date", NIGHT, "--json")
     assert planned.code == 3
     assert [problem["message"] for problem in planned.json()["problems"]] == faults
