@@ -1,11 +1,16 @@
 """One virtual night of the whole program: the real engine, client, journal and files against the sandbox.
 
 Owns the putting together, as `runner run` does it, and what is left to look at afterwards. Knows no troubles: who
-tests brings them, as scenarios of tenants, as a bending of single requests, or as a port that misbehaves.
+tests brings them, as scenarios of tenants, as a bending of single requests, or as a port that misbehaves. At the end of
+every night, whatever it was for, the server's count of requests and all that was written are looked through: no host
+got more than its budget in any minute, and no key or name stands where it must not.
 """
 
+import io
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,9 +19,11 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import anyio
+import structlog
 
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
+from runner.app.tell import log_to_stderr
 from runner.credentials import EnvSecret, Secret
 from runner.dates import parse_date_rule, parse_period
 from runner.jobs import model as m
@@ -37,6 +44,7 @@ from runner.sandbox import (
 )
 from runner.transport import Timeouts, Transport
 from runner.turns import Limits, SenderPort
+from tests.canaries import files_below, leaks
 from tests.virtual import VirtualSandbox, run_with_sandbox
 
 T = TypeVar("T")
@@ -111,6 +119,8 @@ class Told:
     world: World
     folder: Path
     seconds: float
+    log: str = ""
+    """What was logged, at debug level."""
     code: int | None = None
     error: BaseException | None = None
     jobs: dict[str, m.Job] = field(default_factory=dict)
@@ -176,6 +186,8 @@ def night(
     async def key_of(one: Tenant) -> Secret:
         return keys[one.domain]
 
+    artefacts: list[tuple[str, bytes]] = []
+
     def prepare(world: World) -> None:
         world.on_request = wanted.bend
 
@@ -220,6 +232,8 @@ def night(
             told.jobs = {job.label: job for job in nightly.jobs()}
             stored = await journal.find([planned.spec.identity for planned in order.planned])
             told.journaled = {job.label: job for job in stored.values()}
+            artefacts.append(("the journal", journal._connection.serialize()))  # noqa: SLF001 - it may be in memory
+            artefacts.extend(files_below(root))  # with its write-ahead log, which is gone when it is closed
         world = sandbox.world
         told.triggers, told.evictions = list(world.triggers), list(world.evictions)
         for domain in known:
@@ -228,7 +242,40 @@ def night(
         return told
 
     scenario = Scenario(tenants=tuple(known.values()), date=wanted.date)
-    return run_with_sandbox(scenario, main, prepare=prepare)
+    with _logged() as log:
+        told = run_with_sandbox(scenario, main, prepare=prepare)
+    told.log = log.getvalue()
+    artefacts.append(("the log", told.log.encode()))
+    if told.error is not None:
+        artefacts.append(("the error", repr(told.error).encode()))
+    assert (
+        leaks({key for host in known.values() for key in (host.key, host.client_key) if key}, artefacts) == []
+    )
+    _check_budgets(told.world, tenants, wanted)
+    return told
+
+
+def _check_budgets(world: World, tenants: Sequence[Tenant], wanted: Setting) -> None:
+    for domain in {one.domain for one in tenants}:
+        budget = min(
+            one.requests_per_minute or wanted.requests_per_minute for one in tenants if one.domain == domain
+        )
+        assert world.max_requests_in_any_60_seconds(domain) <= budget, f"{domain} got more than its budget"
+
+
+@contextmanager
+def _logged() -> Iterator[io.StringIO]:
+    """What the program logs, as it does under cron but to the last detail; libraries' warnings too."""
+    before, stream, root = structlog.get_config(), io.StringIO(), logging.getLogger()
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(logging.WARNING)
+    log_to_stderr("json", "debug", stream)
+    root.addHandler(handler)
+    try:
+        yield stream
+    finally:
+        root.removeHandler(handler)
+        structlog.configure(**before)
 
 
 async def _run(nightly: Nightly, wanted: Setting, sandbox: VirtualSandbox, told: Told) -> None:
