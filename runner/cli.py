@@ -11,7 +11,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, cast
 
 import typer
-from typer._click.exceptions import ClickException  # not public, and the only way to answer errors in JSON
 
 from runner import __version__
 from runner.errors import RunnerError, UsageError
@@ -42,6 +41,10 @@ Date = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="The batch 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, errors too.")]
 
 Command = Callable[..., int]
+
+# What the command-line library raises for a slip on the command line. Where it keeps the class differs from version to
+# version; this one is public and derives from it.
+_SlipError: Any = next(kind for kind in typer.BadParameter.mro() if kind.__name__ == "ClickException")
 
 
 def choice(only: list[str] | None, tag: list[str] | None, kind: str | None) -> "Selection":
@@ -263,7 +266,7 @@ def main() -> None:
     as_json = "--json" in arguments
     try:
         code = app(args=arguments, standalone_mode=False)
-    except ClickException as error:
+    except _SlipError as error:
         code = _tell(UsageError(error.format_message()), as_json=as_json)
     except RunnerError as error:
         code = _tell(error, as_json=as_json)
