@@ -18,6 +18,7 @@ from random import Random
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from runner.clock import Clock, wait_for
@@ -102,13 +103,15 @@ class Engine:
         self._random = random
         self._observers = observers
         self._entries: dict[int, _Entry] = {}
-        self._lanes: dict[tuple[str, str], deque[int]] = {}
+        # Lists, although they are emptied from the front: most hold one job, for which a deque takes 700 bytes.
+        self._lanes: dict[tuple[str, str], list[int]] = {}
         self._timers: list[tuple[float, int]] = []
         self._open = 0
         self._wake = anyio.Event()
         self._turns = Turns(clock, journal, sender, limits, self._look_up)
         self._tasks = anyio.create_task_group()
-        self._key_limiter = anyio.CapacityLimiter(KEYS_AT_A_TIME)
+        self._keyless: deque[Tenant] = deque()
+        self._key_fetchers = 0
         self._fatal: RunnerError | None = None
 
     def add(self, client: Client, jobs: Iterable[tuple[m.Job, m.Event | None]]) -> None:
@@ -121,7 +124,7 @@ class Engine:
             tenant.jobs.append(job.id)
             self._open += 1
             if lane is not None:
-                self._lanes.setdefault(lane, deque()).append(job.id)
+                self._lanes.setdefault(lane, []).append(job.id)
 
     async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
         """Work until every job has ended, the deadline is reached, or `stop` was called; `reason` says which.
@@ -129,8 +132,8 @@ class Engine:
         Raises:
             RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
-        for lane, ids in self._lanes.items():
-            self._lanes[lane] = deque(sorted(ids, key=self._lane_order))
+        for ids in self._lanes.values():
+            ids.sort(key=self._lane_order)
         async with self._tasks:
             for id_, entry in self._entries.items():
                 if entry.lane is None or self._lanes[entry.lane][0] == id_:
@@ -235,7 +238,10 @@ class Engine:
         tenant.waiting.append(id_)
         if not tenant.key_asked:
             tenant.key_asked = True
-            self._tasks.start_soon(self._fetch_key, tenant)
+            self._keyless.append(tenant)
+            if self._key_fetchers < KEYS_AT_A_TIME:
+                self._key_fetchers += 1
+                self._tasks.start_soon(self._fetch_keys)
 
     def _start_turns(self, now: float) -> None:
         while (turn := self._turns.next(now)) is not None:
@@ -257,7 +263,7 @@ class Engine:
         lane = self._lanes.get(entry.lane) if entry.lane is not None else None
         if lane is None or lane[0] != id_:
             return
-        lane.popleft()
+        del lane[0]
         if not job.finished:
             for later in lane:
                 self._entries[later].open = False
@@ -266,10 +272,16 @@ class Engine:
         elif lane:
             self._schedule(lane[0])
 
+    async def _fetch_keys(self) -> None:
+        """One key after the other; a few of these work side by side, instead of a task for each of all tenants."""
+        while self._keyless:
+            await self._fetch_key(self._keyless.popleft())
+            await anyio.lowlevel.checkpoint()  # one that is at hand is fetched without any wait
+        self._key_fetchers -= 1
+
     async def _fetch_key(self, tenant: Tenant) -> None:
         try:
-            async with self._key_limiter:
-                tenant.key = await tenant.client.key()
+            tenant.key = await tenant.client.key()
         except CredentialError as error:
             self._park(tenant, m.ErrorCode.SECRET, str(error))
         except Exception as error:  # noqa: BLE001 - a key ring may fail in any way; that is one tenant's trouble
