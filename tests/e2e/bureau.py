@@ -1,7 +1,8 @@
 """A small payroll bureau for tests: a folder with its manifest and keys, the `runner` command, a local Lucca.
 
 Owns how they are set up and read. The command runs as a process of its own and is told everything by its environment
-and its arguments, as under cron; nothing of it is imported here but the sandbox.
+and its arguments, as under cron; nothing of it is imported here but the sandbox. After every command all that it said
+and left is searched for keys and names, and when the local Lucca closes no host has counted more than its budget.
 """
 
 import hashlib
@@ -39,6 +40,7 @@ from runner.sandbox import (
     scenario_manifest,
     serve,
 )
+from tests.canaries import files_below, leaks
 
 T = TypeVar("T")
 
@@ -47,15 +49,19 @@ NIGHT = "2026-11-24"
 HOUR_SECONDS = 3.0
 """What the tests take for the hour between two triggers."""
 
+REQUESTS_PER_MINUTE = 45
+"""The budget of each host; no test asks for more."""
+
 QUICK: Mapping[str, str] = {
     "RUNNER_RETRIGGER_AFTER": f"{HOUR_SECONDS}s",
     "RUNNER_TRIGGER_TIMEOUT": "1s",
     "RUNNER_EXPORT_POLL_INTERVAL": "800ms",
     "RUNNER_REPORT_POLL_INTERVAL": "400ms",
     "RUNNER_REPORT_TIMEOUT": "6s",
-    "RUNNER_REQUESTS_PER_MINUTE": "45",
+    "RUNNER_REQUESTS_PER_MINUTE": f"{REQUESTS_PER_MINUTE}",
     "RUNNER_UNTIL": "50s",
     "RUNNER_TIMEZONE": "Europe/Paris",
+    "RUNNER_LOG_LEVEL": "debug",
 }
 """Intervals with which a night passes in seconds."""
 
@@ -116,8 +122,12 @@ class Lucca:
 
 
 @contextmanager
-def lucca(scenario: Scenario) -> Iterator[Lucca]:
-    """Serve `scenario` on a free port of the loopback address."""
+def lucca(scenario: Scenario, *, most_per_minute: int | None = REQUESTS_PER_MINUTE) -> Iterator[Lucca]:
+    """Serve `scenario` on a free port of the loopback address.
+
+    At the end no host has counted more than `most_per_minute`; None where several bureaus share it, each with its own
+    journal.
+    """
     clock = FirstRequestClock()
 
     async def serving(world: World, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -137,6 +147,10 @@ def lucca(scenario: Scenario) -> Iterator[Lucca]:
         world.on_request = seen
         try:
             yield served
+            domains = [tenant.domain for tenant in scenario.tenants]
+            busiest = served.tell(lambda world: {d: world.max_requests_in_any_60_seconds(d) for d in domains})
+            if most_per_minute is not None:
+                assert {domain: most for domain, most in busiest.items() if most > most_per_minute} == {}
         finally:
             future.cancel()
 
@@ -154,10 +168,12 @@ class Result:
 
 
 class Started:
-    """A command under way."""
+    """A command under way. At its end `leaks` tells, given its words, what keys and names it left somewhere."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], leaks: Callable[[str], list[str]]) -> None:
         self.process = process
+        self._leaks = leaks
+        self._said = ""
 
     def __enter__(self) -> Self:
         return self
@@ -171,12 +187,15 @@ class Started:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+        if error is None:
+            assert self._leaks(self._said) == []
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def end(self, seconds: float = 60.0) -> Result:
         out, err = self.process.communicate(timeout=seconds)
+        self._said = out + err
         return Result(self.process.returncode, out, err)
 
 
@@ -187,6 +206,7 @@ class Bureau:
         self.folder = folder
         self.output = folder / "output"
         self.environ: dict[str, str] = dict(QUICK)
+        self.keys: set[str] = set()
         if gateway is not None:
             self.environ["RUNNER_GATEWAY"] = gateway
 
@@ -195,6 +215,7 @@ class Bureau:
         text = scenario_manifest(scenario, "file") if manifest is None else manifest
         (self.folder / "tenants.yaml").write_text(text, encoding="utf-8")
         (self.folder / "keys").mkdir(exist_ok=True, mode=0o700)
+        self.keys |= {key for tenant in scenario.tenants for key in (tenant.key, tenant.client_key) if key}
         for path, key in scenario_keys(scenario, "file").items():
             (self.folder / path).write_text(key + "\n", encoding="utf-8")
             (self.folder / path).chmod(0o600)
@@ -213,8 +234,13 @@ class Bureau:
                 stderr=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-            )
+            ),
+            self._leaks,
         )
+
+    def _leaks(self, said: str) -> list[str]:
+        """Keys, and names where none belong, in all that stands here by now, what a kill left included."""
+        return leaks(self.keys, [("what was said", said.encode()), *files_below(self.folder, "keys")])
 
     def command(self, *arguments: str, **changes: str) -> Result:
         """Run a command to its end."""

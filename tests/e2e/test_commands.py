@@ -39,7 +39,7 @@ def two_tenants() -> Scenario:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Lucca]:
-    with lucca(two_tenants()) as running:
+    with lucca(two_tenants(), most_per_minute=None) as running:
         yield running
 
 
