@@ -284,6 +284,14 @@ async def test_a_night_holds_the_jobs_made_in_it_and_those_to_which_something_ha
     assert await journal.of_night(morrow + timedelta(days=1)) == []
 
 
+async def test_jobs_that_the_caller_holds_are_not_read_again(journal: Journal) -> None:
+    first, second = await made(journal, export(1), export(2))
+    held = {first.id: replace(first, baseline_id=7), 999: first}
+    assert await journal.unfinished(held) == [held[first.id], second]
+    assert (await journal.of_night(NIGHT, held))[0] is held[first.id]
+    assert await journal.of_night(NIGHT, {first.id: first, second.id: second}) == [first, second]
+
+
 async def test_a_record_with_an_impossible_event_changes_nothing(journal: Journal) -> None:
     (job,) = await made(journal)
     nameless: Any = None

@@ -5,7 +5,7 @@ done?". Sends nothing,
 and changes no state itself: what opens a job again is handed to the engine as an event.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -65,15 +65,17 @@ async def take_in(
     created = await journal.create([p.spec for p in wanted if p.spec.identity not in known], night)
     jobs = {**known, **{job.spec.identity: job for job in created}}
     due = {p.spec.identity: (p.tenant, jobs[p.spec.identity]) for p in wanted}
-    earlier, notices = await _earlier(journal, manifest, selection, now, set(due))
+    read = {job.id: job for job in jobs.values()}
+    earlier, notices = await _earlier(journal, manifest, selection, now, set(due), read)
     candidates = await _refresh(journal, [*due.values(), *earlier])
     taken = await _open(output, candidates, night, now)
     by_id = {t.job.id: t.job for t in taken}
+    told_anew = {job.id: job for _, job in candidates}
     return Intake(
         taken=tuple(taken),
         due=tuple(by_id.get(job.id, job) for _, job in due.values()),
         beside=tuple(known.get(p.spec.identity, m.Job(id=0, spec=p.spec)) for p in others),
-        earlier_tonight=tuple(await journal.of_night(night)),
+        earlier_tonight=tuple(await journal.of_night(night, {**read, **told_anew})),
         notices=tuple(notices),
     )
 
@@ -100,7 +102,12 @@ async def _missed(
 
 
 async def _earlier(
-    journal: Journal, manifest: Manifest, selection: Selection, now: Instant, due: set[m.Identity]
+    journal: Journal,
+    manifest: Manifest,
+    selection: Selection,
+    now: Instant,
+    due: set[m.Identity],
+    read: Mapping[int, m.Job],
 ) -> tuple[list[tuple[Tenant, m.Job]], list[str]]:
     """Jobs of other dates that this run goes on with."""
     tenants: dict[str, list[Tenant]] = {}
@@ -111,7 +118,7 @@ async def _earlier(
     notices: list[str] = []
     seen: set[int] = set()
     jobs = [
-        *await journal.unfinished(),
+        *await journal.unfinished(read),
         *await journal.failed_with(m.TAKEN_UP_AGAIN),
         *await journal.owing_a_look(now.wall - agenda.LOOK_BACK),
     ]

@@ -3,9 +3,10 @@
 Owns the protocol, its values and the refusal of a stale holder. Must not know SQL, files or threads.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Protocol
 
 from runner.clock import Instant
@@ -14,6 +15,9 @@ from runner.jobs.model import ErrorCode, Identity, Job, Spec, State
 
 RECENT_SECONDS = 60.0
 """How long a request weighs on its domain's budget."""
+
+
+NONE_KNOWN: Mapping[int, Job] = MappingProxyType({})
 
 
 class StaleHolderError(RunnerError):
@@ -63,8 +67,11 @@ class Journal(Protocol):
     epoch: int
     """Of this holder; it grows by one each time somebody takes the journal."""
 
-    async def unfinished(self) -> list[Job]:
-        """Every job that is not downloaded, failed or skipped."""
+    async def unfinished(self, known: Mapping[int, Job] = NONE_KNOWN) -> list[Job]:
+        """Every job that is not downloaded, failed or skipped.
+
+        Those whose number is in `known` come as they stand there, and are not read again.
+        """
 
     async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:
         """Those of these jobs that the journal knows."""
@@ -79,8 +86,8 @@ class Journal(Protocol):
     async def failed_with(self, codes: Collection[ErrorCode]) -> list[Job]:
         """Failed jobs whose error has one of these codes."""
 
-    async def of_night(self, night: date) -> list[Job]:
-        """Jobs that were made in that night, or to which something happened in it."""
+    async def of_night(self, night: date, known: Mapping[int, Job] = NONE_KNOWN) -> list[Job]:
+        """Jobs that were made in that night, or to which something happened in it; `known` as above."""
 
     async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
         """One pending job per spec, in their order. A job whose identity is known already is returned as it is."""

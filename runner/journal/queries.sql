@@ -15,6 +15,10 @@ CROSS JOIN jobs
     AND jobs.domain = json_extract(wanted.value, '$[1]')
     AND jobs.subject = json_extract(wanted.value, '$[2]')
 
+-- name: choose_ids
+-- `:ids` is JSON: a list of numbers.
+SELECT value FROM json_each(:ids)
+
 -- name: choose_owing_a_look
 -- A twin of the first may come late where there were several triggers; and where none brought anything, or a later
 -- export came first.

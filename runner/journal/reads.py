@@ -3,6 +3,7 @@
 Owns the choices of jobs. Every function is to be called within a transaction, since some ask twice.
 """
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,18 +18,20 @@ from runner.journal.queries import QUERIES, choosing
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A way to choose jobs: the queries for their rows and for their histories."""
+    """A way to choose jobs: the queries for their ids alone, for their rows and for their histories."""
 
+    ids: str
     jobs: str
     histories: str
 
     @classmethod
     def named(cls, name: str) -> Self:
         """The choice that stands under this name in the file of queries."""
-        return cls(choosing("jobs_chosen", name), choosing("histories_chosen", name))
+        return cls(QUERIES[name], choosing("jobs_chosen", name), choosing("histories_chosen", name))
 
 
 UNFINISHED = Choice.named("choose_unfinished")
+IDS = Choice.named("choose_ids")
 IDENTITIES = Choice.named("choose_identities")
 OWING_A_LOOK = Choice.named("choose_owing_a_look")
 FAILED_WITH = Choice.named("choose_failed_with")
@@ -51,6 +54,15 @@ def jobs(connection: sqlite3.Connection, choice: Choice, values: Mapping[str, An
     """The chosen jobs in the order they were made. Two queries, however many they are."""
     found = connection.execute(choice.jobs, values).fetchall()
     return rows.jobs_from(found, connection.execute(choice.histories, values)) if found else []
+
+
+def jobs_beside(
+    connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any], known: Mapping[int, Job]
+) -> list[Job]:
+    """The chosen jobs as well, but those in `known` as they stand there: only the others are read."""
+    ids = {id_ for (id_,) in connection.execute(choice.ids, values)}
+    news = jobs(connection, IDS, {"ids": json.dumps(sorted(ids - known.keys()))})
+    return sorted([*(known[id_] for id_ in ids & known.keys()), *news], key=lambda job: job.id)
 
 
 def events(connection: sqlite3.Connection, job_id: int) -> list[EventRow]:
