@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -311,6 +312,27 @@ def check_files(bureau: Bureau, job: Mapping[str, Any], date: str = NIGHT) -> No
     for file in job["files"]:
         body = (bureau.night(date) / file["path"]).read_bytes()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (file["bytes"], file["sha256"]), file["path"]
+
+
+def entries_on_disk(bureau: Bureau, tenant: str, name: str) -> Counter[int]:
+    """The entries in the export's files, each as often as it stands there."""
+    paths = [
+        path
+        for path in bureau.data_files()
+        if path.startswith(f"{tenant}/{name}-") and path.endswith(".json")
+    ]
+    return Counter(entry["id"] for path in paths for entry in bureau.content(path)["entries"])
+
+
+def entries_made(world: World, domain: str, configuration_id: int) -> Counter[int]:
+    """The entries that the server put into exports of ours, each once."""
+    made = [
+        e for e in world.exports(domain) if e.origin == "trigger" and e.configuration_id == configuration_id
+    ]
+    counted = Counter(id_ for export in made for id_ in world.entry_ids(domain, export.id))
+    assert counted
+    assert max(counted.values()) == 1
+    return counted
 
 
 def executed_too_soon(

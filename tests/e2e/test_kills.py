@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,17 @@ from random import Random
 
 import pytest
 
-from runner.sandbox import Configuration, Reports, Scenario, Status, TenantScenario, Trigger, World
-from tests.e2e.bureau import Bureau, Lucca, Moment, check_files, executed_too_soon, lucca
+from runner.sandbox import Configuration, Reports, Scenario, Status, TenantScenario, Trigger
+from tests.e2e.bureau import (
+    Bureau,
+    Lucca,
+    Moment,
+    check_files,
+    entries_made,
+    entries_on_disk,
+    executed_too_soon,
+    lucca,
+)
 
 HOUR_SECONDS = 1.5
 SETTINGS = {
@@ -103,27 +111,8 @@ def _check(bureau: Bureau, served: Lucca) -> None:
         check_files(bureau, job)
         if job["kind"] == "export":
             made = served.tell(
-                partial(_entries_made, domain=job["domain"], configuration_id=job["configuration_id"])
+                partial(entries_made, domain=job["domain"], configuration_id=job["configuration_id"])
             )
-            assert _entries_on_disk(bureau, job["tenant"], job["name"]) == made
+            assert entries_on_disk(bureau, job["tenant"], job["name"]) == made
     bureau.check_sums()
     assert bureau.leftovers() == []
-
-
-def _entries_on_disk(bureau: Bureau, tenant: str, name: str) -> Counter[int]:
-    paths = [
-        path
-        for path in bureau.data_files()
-        if path.startswith(f"{tenant}/{name}-") and path.endswith(".json")
-    ]
-    return Counter(entry["id"] for path in paths for entry in bureau.content(path)["entries"])
-
-
-def _entries_made(world: World, domain: str, configuration_id: int) -> Counter[int]:
-    made = [
-        e for e in world.exports(domain) if e.origin == "trigger" and e.configuration_id == configuration_id
-    ]
-    counted = Counter(id_ for export in made for id_ in world.entry_ids(domain, export.id))
-    assert counted
-    assert max(counted.values()) == 1
-    return counted
