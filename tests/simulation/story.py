@@ -454,7 +454,7 @@ def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Ru
         ending=ending,
         journal=journal,
         keyless=keyless,
-        retry=dice.random() < 0.03,
+        retry=dice.random() < 0.08,
     )
 
 

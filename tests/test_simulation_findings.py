@@ -1,0 +1,185 @@
+"""What the simulation found, each by itself and for ever: a seed tells another story once the dice are changed."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from runner.clock import wait_for
+from runner.jobs import model as m
+from runner.jobs.agenda import may_be_running
+from runner.jobs.machine import stamp
+from runner.journal import SqliteJournal
+from runner.output import Disk, Output
+from runner.sandbox import Configuration, StaffExport, TenantScenario, Trigger
+from tests.nights import DOMAIN, TONIGHT, Setting, export, night, report, tenant
+from tests.virtual import VirtualClock, run_virtual
+
+MONDAY = date(2026, 11, 23)
+
+
+def test_a_wait_too_short_for_floating_point_ends() -> None:
+    async def waits(clock: VirtualClock) -> None:
+        await clock.wait(50_000)
+        before = clock.now().boot_seconds
+        await wait_for(anyio.Event(), 1e-13)
+        assert clock.now().boot_seconds > before
+
+    run_virtual(waits)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_two_jobs_that_learn_the_path_at_once_both_find_what_exists_already(
+    tmp_path: Path, count: int
+) -> None:
+    numbers = range(1, count + 1)
+    host = TenantScenario(
+        domain=DOMAIN,
+        requests_per_minute=100_000,
+        latency_seconds=1.0,
+        bare_lists=True,
+        content_path="doubled",
+        configurations=tuple(Configuration(id=number) for number in numbers),
+        staff_exports=tuple(
+            StaffExport(at_seconds=-60.0, ends_at=MONDAY, configuration_id=n) for n in numbers
+        ),
+    )
+    told = night(tmp_path, [tenant(exports=[export(f"e{number}", number) for number in numbers])], [host])
+    assert told.triggers == []
+    assert [job.flags for job in told.jobs.values()] == [{m.Flag.ADOPTED}] * count
+
+
+def test_a_poll_that_tells_nothing_new_is_not_recorded(tmp_path: Path) -> None:
+    recorded: list[str] = []
+
+    class Noting:
+        def __init__(self, journal: SqliteJournal) -> None:
+            self._journal = journal
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._journal, name)
+
+        async def record(self, before: m.Job, after: m.Job, event: str, *rest: Any) -> None:
+            recorded.append(event)
+            await self._journal.record(before, after, event, *rest)
+
+    slow = Configuration(triggers=(Trigger(seconds=1800.0),))
+    host = TenantScenario(domain=DOMAIN, requests_per_minute=100_000, configurations=(slow,))
+    told = night(tmp_path, [tenant(exports=[export()])], [host], Setting(journal=Noting))
+    assert told.code == 0
+    assert len(told.asked("poll")) > 50
+    assert recorded.count("Listed") <= 2
+
+
+def test_the_least_budget_of_a_host_counts_whoever_has_a_job_tonight(tmp_path: Path) -> None:
+    idle = tenant(exports=[export(due=_never())], name="idle", requests_per_minute=4)
+    busy = tenant(exports=[export(f"e{n}", n) for n in range(3, 7)], reports=[report()], name="busy")
+    host = TenantScenario(
+        domain=DOMAIN,
+        requests_per_minute=100_000,
+        configurations=tuple(Configuration(id=n) for n in range(3, 7)),
+    )
+    told = night(tmp_path, [idle, busy], [host])
+    assert told.code == 0
+    assert told.world.max_requests_in_any_60_seconds(DOMAIN) <= 4
+
+
+def _never() -> Any:
+    return export(ends_at="2026-12-31").ends_at
+
+
+class Death(BaseException):
+    pass
+
+
+def test_what_a_crash_leaves_before_the_night_has_begun_is_cleaned_by_the_next_night(tmp_path: Path) -> None:
+    class Dying(Disk):
+        def flush(self, fd: int) -> None:
+            raise Death
+
+        def unlink(self, name: str, *, folder: int) -> None:
+            raise Death
+
+    def dies(_output: Output) -> Output:
+        async def inline(work: Any) -> Any:
+            return work()
+
+        return Output(tmp_path, disk=Dying(), offload=inline)
+
+    tenants = [tenant(exports=[export()])]
+    with pytest.raises((Death, BaseExceptionGroup)) as caught:
+        night(tmp_path, tenants, setting=Setting(kept=True, output=dies))
+    assert _is_death(caught.value)
+    folder = tmp_path / TONIGHT.isoformat()
+    assert [path.suffix for path in folder.iterdir()] == [".part"]
+    night(tmp_path, tenants, setting=Setting(kept=True, date=TONIGHT + timedelta(days=1)))
+    assert list(folder.iterdir()) == []
+
+
+def _is_death(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_death(inner) for inner in error.exceptions)
+    return isinstance(error, Death)
+
+
+def test_what_lucca_may_be_working_on_keeps_its_lane(tmp_path: Path) -> None:
+    """An older date that a person asked for again waits until the hour of the newer one's trigger is over."""
+    tenants = [tenant(exports=[export(ends_at="daily")])]
+    silent = Configuration(trigger=Trigger(completes=False))
+    host = TenantScenario(domain=DOMAIN, requests_per_minute=100_000, configurations=(silent,))
+
+    class Prepared:
+        """A journal in which an older date waits to be triggered again, and tonight's was triggered just now."""
+
+        def __init__(self, journal: SqliteJournal) -> None:
+            self._journal = journal
+            self._ready = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._journal, name)
+
+        async def unclosed_nights(self) -> list[date]:
+            now = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+            for number, one in enumerate((_until(MONDAY), _until(TONIGHT))):
+                (job,) = await self._journal.create([one], TONIGHT)
+                at = now - timedelta(hours=2) if number == 0 else now - timedelta(minutes=1)
+                moment = m.Stamp(at, "boot-1", 1000.0 - (now - at).total_seconds())
+                after = m.Job(
+                    id=job.id,
+                    spec=one,
+                    state=m.State.POLLING,
+                    baseline_id=9999,
+                    triggers=(moment,),
+                )
+                await self._journal.record(job, after, "TriggerLetGo", TONIGHT, now)
+            return await self._journal.unclosed_nights()
+
+    told = night(tmp_path, tenants, [host], Setting(journal=Prepared))
+    first = told.triggers[0]
+    assert first.ends_at == "2026-11-24T00:00:00"
+    assert first.at_seconds >= 1000.0 - 60.0 + 3600.0
+
+
+def _until(day: date) -> m.ExportSpec:
+    return m.ExportSpec(
+        tenant="acme", domain=DOMAIN, name="payroll", due=day, configuration_id=3, ends_at=day
+    )
+
+
+def test_whether_an_export_may_be_on_its_way_is_told_by_its_hour() -> None:
+    async def tells(clock: VirtualClock) -> None:
+        now = clock.now()
+        job = m.Job(id=1, spec=_until(TONIGHT), state=m.State.POLLING, triggers=(stamp(now),))
+        policy = Setting().policy
+        assert may_be_running(job, now, policy)
+        await clock.wait(3599)
+        assert may_be_running(job, clock.now(), policy)
+        await clock.wait(1)
+        assert not may_be_running(job, clock.now(), policy)
+        clock.reboot("boot-2")
+        clock.shift_wall(-86_400)
+        assert may_be_running(job, clock.now(), policy), "no clock can tell, so it may"
+
+    run_virtual(tells)
