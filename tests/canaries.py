@@ -58,13 +58,15 @@ def found(secrets: Iterable[str], content: bytes) -> list[str]:
     return [secret for secret in secrets if any(s in content or s in lowered for s in shapes(secret))]
 
 
-def leaks(keys: Iterable[str], artefacts: Iterable[tuple[str, bytes]]) -> list[str]:
+def leaks(
+    keys: Iterable[str], artefacts: Iterable[tuple[str, bytes]], names: Iterable[str] = NAMES
+) -> list[str]:
     """Every key in any artefact, and every name in one that is no payload, as sentences."""
-    keys = tuple(keys)
+    keys, names = tuple(keys), tuple(names)
     told = []
-    for name, content in artefacts:
-        names = () if _PAYLOAD.fullmatch(name) else NAMES
-        told += [f"{secret!r} stands in {name}" for secret in found((*keys, *names), content)]
+    for place, content in artefacts:
+        wanted = keys if _PAYLOAD.fullmatch(place) else (*keys, *names)
+        told += [f"{secret!r} stands in {place}" for secret in found(wanted, content)]
     return told
 
 

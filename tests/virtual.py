@@ -71,6 +71,11 @@ class VirtualClock:
         """Set the wall clock forward, or back where `seconds` is negative."""
         self._wall_offset += timedelta(seconds=seconds)
 
+    def suspend(self, seconds: float) -> None:
+        """Sleep as a laptop does: both clocks went on meanwhile, and no timer of the loop did."""
+        self._boot_offset += seconds
+        self._wall_offset += timedelta(seconds=seconds)
+
     def reboot(self, boot_id: str, *, down_seconds: float = 0.0, boot_seconds: float = 10.0) -> None:
         """Start a new boot: the boot clock begins again. `down_seconds` of wall time went by meanwhile."""
         self.boot_id = boot_id
