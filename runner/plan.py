@@ -5,7 +5,7 @@ is worked out in `missed_reports`, from what the journal knows.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -94,27 +94,11 @@ def refreshed(tenant: Tenant, entry: ExportEntry | ReportEntry, spec: Spec) -> S
     """An earlier night's spec with what the manifest says today of names, formats and templates; its dates stay."""
     if isinstance(entry, ExportEntry):
         assert isinstance(spec, ExportSpec)  # noqa: S101 - entry_of pairs them
-        return ExportSpec(
-            tenant=tenant.name,
-            domain=spec.domain,
-            name=entry.name,
-            due=spec.due,
-            configuration_id=spec.configuration_id,
-            ends_at=spec.ends_at,
-            formats=entry.formats,
-            empty_ok=entry.empty_ok,
+        return replace(
+            spec, tenant=tenant.name, name=entry.name, formats=entry.formats, empty_ok=entry.empty_ok
         )
     assert isinstance(spec, ReportSpec)  # noqa: S101 - entry_of pairs them
-    return ReportSpec(
-        tenant=tenant.name,
-        domain=spec.domain,
-        name=entry.name,
-        due=spec.due,
-        template=entry.template,
-        starts_on=spec.starts_on,
-        ends_on=spec.ends_on,
-        formats=entry.formats,
-    )
+    return replace(spec, tenant=tenant.name, name=entry.name, formats=entry.formats, template=entry.template)
 
 
 def _spec(tenant: Tenant, entry: ExportEntry | ReportEntry, batch_date: date) -> Spec | None:
