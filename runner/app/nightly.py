@@ -115,7 +115,6 @@ class Nightly:
             self._started,
         )
         engine = self._engine = await self._build()
-        await self.publish()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._rewrite)
@@ -213,9 +212,10 @@ class Nightly:
             await self.publish()
 
     async def _rewrite(self) -> None:
+        # The first time beside the first requests: with ten thousand tenants they would wait two seconds for a page.
         while True:
-            await self._ports.clock.wait(REWRITTEN_SECONDS)
             await self.publish()
+            await self._ports.clock.wait(REWRITTEN_SECONDS)
 
     def _deadline(self) -> float:
         now = self._ports.clock.now()
