@@ -1,0 +1,222 @@
+"""A small night that is killed, perhaps more than once, and then run to its end as by the next cron; and its judge.
+
+Owns the stories, the promises to hold afterwards and the time that a resuming run takes to its first request. Many
+nights share one sandbox, each with a tenant and a folder of its own.
+"""
+
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from runner.sandbox import (
+    Configuration,
+    Delay,
+    FaultRule,
+    Reports,
+    RequestRecord,
+    Scenario,
+    Status,
+    TenantScenario,
+    Trigger,
+)
+from tests.e2e.bureau import (
+    NIGHT,
+    Bureau,
+    Lucca,
+    Result,
+    check_files,
+    entries_made,
+    entries_on_disk,
+    executed_too_soon,
+    lucca,
+)
+from tests.killing.ports import Death
+
+ROOT: Final = Path(__file__).parents[2]
+HOUR_SECONDS: Final = 2.5
+SETTINGS: Final = {
+    "retrigger_after": f"{HOUR_SECONDS}s",
+    "trigger_timeout": "1s",
+    "export_poll_interval": "300ms",
+    "report_poll_interval": "200ms",
+    "report_timeout": "10s",
+    "until": "150s",
+    "log_level": "warning",
+}
+LONGEST_SECONDS: Final = 180.0
+"""A budget that the killed runs used up is waited for, which takes a minute."""
+JOURNEY_SECONDS: Final = 0.25
+"""The hour counts from the stored intent where the end of the POST is not known; so much later it may have arrived."""
+
+_LATE: Final = tuple(
+    FaultRule(kind=kind, fault=Delay(0.15), last=3)
+    for kind in (
+        "list",
+        "poll",
+        "content",
+        "report.create",
+        "template.create",
+        "report.poll",
+        "report.download",
+    )
+)
+"""So that there is a midst of a request in which to die: the server goes on with it, and nobody listens."""
+
+
+def tenant_of(story: str, domain: str) -> TenantScenario:
+    """The client that a story plays at."""
+    if story == "report":
+        reports = Reports(in_manifest=True, templates=(), pending_seconds=0.3)
+        return TenantScenario(
+            domain=domain, configurations=(), reports=reports, faults=_LATE, requests_per_minute=100_000
+        )
+    answer = Status(504) if story == "polled" else None
+    trigger = Trigger(seconds=0.25, answer=answer, answer_seconds=0.15)
+    return TenantScenario(
+        domain=domain,
+        configurations=(Configuration(trigger=trigger),),
+        faults=_LATE,
+        requests_per_minute=100_000,
+    )
+
+
+class Watch:
+    """When each host heard its first request since it was asked."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, float] = {}
+
+    def forget(self, domain: str) -> None:
+        self._heard.pop(domain, None)
+
+    def heard(self, record: RequestRecord) -> None:
+        self._heard.setdefault(record.domain, time.monotonic())
+
+    def since(self, domain: str, began: float) -> float | None:
+        at = self._heard.get(domain)
+        return None if at is None else at - began
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How often a night was killed, and how long its last run took from its start to its first request."""
+
+    kills: int
+    resumed_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One sandbox for many nights: each has a tenant of its own."""
+
+    served: Lucca
+    watch: Watch
+    tenants: Mapping[str, TenantScenario]
+
+
+@contextmanager
+def house_of(stories: Mapping[str, str]) -> Iterator[House]:
+    """Serve a tenant for each name, with the story that it plays."""
+    tenants = {name: tenant_of(story, f"night-{name}.ilucca.net") for name, story in stories.items()}
+    with lucca(Scenario(tenants=tuple(tenants.values()))) as served:
+        watch = Watch()
+        served.on_request = watch.heard
+        yield House(served, watch, tenants)
+
+
+def bureau_in(folder: Path, served: Lucca, tenant: TenantScenario) -> Bureau:
+    """A folder from which the mortal command can be run."""
+    folder.mkdir(parents=True)
+    bureau = Bureau(folder, served.gateway)
+    bureau.take(Scenario(tenants=(tenant,)))
+    # A killed process could not tell what it covered, and measuring it would slow the others.
+    bureau.environ |= {"PYTHONPATH": str(ROOT), "COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+    return bureau
+
+
+def run_mortally(bureau: Bureau, death: Death | None, trace: Path | None = None) -> Result:
+    """`runner run` with mortal ports, to its end or its death."""
+    options: list[str] = []
+    if death is not None:
+        options += ["--at", death.place, "--when", death.when, "--nth", str(death.nth)]
+    if trace is not None:
+        options += ["--trace", str(trace)]
+    arguments = ("-m", "tests.killing", *options, "--", "run", "--date", NIGHT)
+    with bureau.start(*arguments, program=sys.executable, **SETTINGS) as started:
+        return started.end(LONGEST_SECONDS)
+
+
+def play(folder: Path, house: House, name: str, deaths: Sequence[Death], *, must: bool = True) -> Told:
+    """Kill a night so often, run it to its end, and judge it.
+
+    Args:
+        folder: a new one.
+        house: where the night's tenant lives.
+        name: of that tenant in the house.
+        deaths: of the first run, of the one that follows, …
+        must: whether every run has to reach its death.
+    """
+    served, tenant = house.served, house.tenants[name]
+    bureau = bureau_in(folder, served, tenant)
+    kills = 0
+    for death in deaths:
+        result = run_mortally(bureau, death)
+        killed = result.code == -signal.SIGKILL
+        assert killed or (result.code == 0 and not must), f"{death} was not reached: {result}"
+        kills += killed
+        check_torn(bureau)
+    house.watch.forget(tenant.domain)
+    began = time.monotonic()
+    with bureau.start("run", "--date", NIGHT, **SETTINGS) as started:
+        ended = started.end(LONGEST_SECONDS)
+    assert ended.code == 0, ended
+    judge(bureau, served, tenant, kills)
+    return Told(kills, house.watch.since(tenant.domain, began))
+
+
+def check_torn(bureau: Bureau) -> None:
+    """After a kill: what is visible is whole, whether or not the journal knows of it already."""
+    for path in bureau.data_files():
+        if path.rpartition("/")[2].startswith("."):
+            continue
+        if path.endswith(".json"):
+            bureau.content(path)
+        assert (bureau.night() / path).stat().st_size, path
+    if (bureau.night() / "run.json").exists():
+        assert bureau.document()["outcome"] in ("running", "ok")
+
+
+def judge(bureau: Bureau, served: Lucca, tenant: TenantScenario, kills: int) -> None:
+    """All promises of a night that has come to its end."""
+    triggers = served.triggers(tenant.domain)
+    assert executed_too_soon(triggers, HOUR_SECONDS - JOURNEY_SECONDS) == []
+    document = bureau.document()
+    wanted = len(tenant.configurations) + tenant.reports.in_manifest
+    assert (document["outcome"], document["counts"]) == (
+        "ok",
+        {"downloaded": wanted, "failed": 0, "unfinished": 0},
+    )
+    for job in document["jobs"]:
+        check_files(bureau, job)
+        assert (job["flags"], job["error"]) == ([], None)
+        assert [step["state"] for step in job["transitions"]][-2:] == ["downloading", "downloaded"]
+        if job["kind"] == "export":
+            configuration = job["configuration_id"]
+            made = served.tell(lambda world, id_=configuration: entries_made(world, tenant.domain, id_))  # type: ignore[misc]
+            assert entries_on_disk(bureau, job["tenant"], job["name"]) == made
+        else:
+            assert len(job["files"]) == 2
+            assert len(job["remote_ids"]) == 1
+    asked = Counter(record.kind for record in served.tell(lambda world: world.requests(tenant.domain)))
+    # Of these there is no trace to find: one more for each death is unavoidable.
+    assert asked["report.create"] <= 1 + kills
+    assert asked["template.create"] <= 1 + kills
+    assert all(path.stat().st_nlink == 1 for path in bureau.output.rglob("*") if path.is_file())
+    bureau.check_sums()
+    assert bureau.leftovers() == []
