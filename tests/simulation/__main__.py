@@ -1,11 +1,16 @@
 """Play schedules from the command line: `python -m tests.simulation --count 20000 --start 0`."""
 
 import argparse
+import functools
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation import Report, run_schedule
+
+LOT = 500
+"""So many seeds are played between two looks at the time."""
 
 
 def main() -> int:
@@ -13,20 +18,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=1000, help="how many seeds")
+    parser.add_argument("--minutes", type=float, help="as many seeds as fit, whatever --count says")
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--trace", action="store_true", help="tell all that happened")
     parser.add_argument("--most", type=int, default=20, help="stop after so many broken seeds")
     options = parser.parse_args()
-    seeds = (
-        [options.seed] if options.seed is not None else range(options.start, options.start + options.count)
-    )
+    lots = _lots(options.start, options.count, options.minutes)
+    if options.seed is not None:
+        lots = iter([range(options.seed, options.seed + 1)])
     began, broken, played, requests, crashes = time.monotonic(), 0, 0, 0, 0
     with ProcessPoolExecutor(options.jobs) as pool:
-        reports = (
-            pool.map(run_schedule, seeds, chunksize=20) if options.jobs > 1 else map(run_schedule, seeds)
-        )
-        for report in reports:
+        play = functools.partial(pool.map, chunksize=20) if options.jobs > 1 else map
+        for report in (report for lot in lots for report in play(run_schedule, lot)):
             played, requests, crashes = played + 1, requests + report.requests, crashes + report.crashes
             if report.violations or options.trace:
                 broken += bool(report.violations)
@@ -40,6 +44,17 @@ def main() -> int:
         f"({1000 * seconds / played:.1f} ms each); {broken} broken"
     )
     return 1 if broken else 0
+
+
+def _lots(start: int, count: int, minutes: float | None) -> Iterator[range]:
+    """The seeds: so many, or lot by lot until the time is over."""
+    if minutes is None:
+        yield range(start, start + count)
+        return
+    until = time.monotonic() + 60 * minutes
+    while time.monotonic() < until:
+        yield range(start, start + LOT)
+        start += LOT
 
 
 def _say(line: str) -> None:
