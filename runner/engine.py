@@ -176,14 +176,18 @@ class Engine:
     def _look_up(self) -> None:
         self._wake.set()
 
-    def _lane_order(self, id_: int) -> tuple[bool, bool, date, int]:
-        """Within a lane what Lucca may be working on goes first, then what is in flight, then the oldest date."""
+    def _lane_order(self, id_: int) -> tuple[bool, float, bool, date, int]:
+        """Within a lane what Lucca may be working on goes first, then what is in flight, then the oldest date.
+
+        Of a lane's reports only the one that was created last can still be there: any other one's POST would delete it.
+        """
         job = self.jobs[id_]
         spec = job.spec
         running = agenda.may_be_running(job, self._clock.now(), self._policy)
+        made = -job.triggers[-1].wall.timestamp() if spec.kind == "report" and job.remote_ids else 0.0
         in_flight = job.state not in (m.State.PENDING, m.State.FAILED)
         day = spec.ends_at if isinstance(spec, m.ExportSpec) else spec.due
-        return not running, not in_flight, day, id_
+        return not running, made, not in_flight, day, id_
 
     async def _let_finish(self) -> None:
         end = self._clock.now().boot_seconds + GRACE_SECONDS
