@@ -1,6 +1,7 @@
 """What the simulation found, each by itself and for ever: a seed tells another story once the dice are changed."""
 
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import anyio
 import pytest
 
 from runner.clock import wait_for
+from runner.dates import parse_period
 from runner.jobs import model as m
 from runner.jobs.agenda import may_be_running
 from runner.jobs.machine import stamp
@@ -15,7 +17,7 @@ from runner.journal import SqliteJournal
 from runner.output import Disk, Output
 from runner.sandbox import Configuration, StaffExport, TenantScenario, Trigger
 from tests.nights import DOMAIN, TONIGHT, Setting, export, night, report, tenant
-from tests.virtual import VirtualClock, run_virtual
+from tests.virtual import NIGHT, VirtualClock, run_virtual
 
 MONDAY = date(2026, 11, 23)
 
@@ -124,42 +126,61 @@ def _is_death(error: BaseException) -> bool:
     return isinstance(error, Death)
 
 
+class Prepared:
+    """A journal in which these jobs stand as they are given, when the night begins."""
+
+    def __init__(self, journal: SqliteJournal, jobs: list[m.Job]) -> None:
+        self._journal = journal
+        self._jobs = jobs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    async def unclosed_nights(self) -> list[date]:
+        for wanted in self._jobs:
+            (job,) = await self._journal.create([wanted.spec], TONIGHT)
+            await self._journal.record(job, replace(wanted, id=job.id), "Prepared", TONIGHT, NIGHT)
+        return await self._journal.unclosed_nights()
+
+
+def triggered(spec: m.Spec, seconds_ago: float, **values: Any) -> m.Job:
+    at = NIGHT - timedelta(seconds=seconds_ago)
+    return m.Job(
+        id=0,
+        spec=spec,
+        state=m.State.POLLING,
+        triggers=(m.Stamp(at, "boot-1", 1000.0 - seconds_ago),),
+        **values,
+    )
+
+
 def test_what_lucca_may_be_working_on_keeps_its_lane(tmp_path: Path) -> None:
     """An older date that a person asked for again waits until the hour of the newer one's trigger is over."""
-    tenants = [tenant(exports=[export(ends_at="daily")])]
     silent = Configuration(trigger=Trigger(completes=False))
     host = TenantScenario(domain=DOMAIN, requests_per_minute=100_000, configurations=(silent,))
-
-    class Prepared:
-        """A journal in which an older date waits to be triggered again, and tonight's was triggered just now."""
-
-        def __init__(self, journal: SqliteJournal) -> None:
-            self._journal = journal
-            self._ready = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._journal, name)
-
-        async def unclosed_nights(self) -> list[date]:
-            now = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
-            for number, one in enumerate((_until(MONDAY), _until(TONIGHT))):
-                (job,) = await self._journal.create([one], TONIGHT)
-                at = now - timedelta(hours=2) if number == 0 else now - timedelta(minutes=1)
-                moment = m.Stamp(at, "boot-1", 1000.0 - (now - at).total_seconds())
-                after = m.Job(
-                    id=job.id,
-                    spec=one,
-                    state=m.State.POLLING,
-                    baseline_id=9999,
-                    triggers=(moment,),
-                )
-                await self._journal.record(job, after, "TriggerLetGo", TONIGHT, now)
-            return await self._journal.unclosed_nights()
-
-    told = night(tmp_path, tenants, [host], Setting(journal=Prepared))
+    jobs = [
+        triggered(_until(MONDAY), 7200.0, baseline_id=9999),
+        triggered(_until(TONIGHT), 60.0, baseline_id=9999),
+    ]
+    setting = Setting(journal=lambda journal: Prepared(journal, jobs))
+    told = night(tmp_path, [tenant(exports=[export(ends_at="daily")])], [host], setting)
     first = told.triggers[0]
     assert first.ends_at == "2026-11-24T00:00:00"
     assert first.at_seconds >= 1000.0 - 60.0 + 3600.0
+
+
+def test_of_several_reports_the_one_that_may_still_be_there_goes_first(tmp_path: Path) -> None:
+    """Each POST deletes the report before it: an older date's would have cost the newer one what was made for it."""
+    entry = report(period=parse_period("yesterday"))
+    jobs = [triggered(_of(MONDAY), 7200.0, remote_ids=(40,)), triggered(_of(TONIGHT), 60.0, remote_ids=(41,))]
+    setting = Setting(journal=lambda journal: Prepared(journal, jobs))
+    told = night(tmp_path, [tenant(reports=[entry])], setting=setting)
+    assert told.code == 0
+    assert told.asked("report.poll")[0].path.endswith("/41")
+
+
+def _of(due: date) -> m.ReportSpec:
+    return m.ReportSpec(tenant="acme", domain=DOMAIN, name="times", due=due, template=m.TemplateId(12))
 
 
 def _until(day: date) -> m.ExportSpec:

@@ -18,6 +18,7 @@ from tests.simulation.story import Run
 if TYPE_CHECKING:
     from tests.simulation.play import Theatre
 
+ROUNDING_SECONDS: Final = 0.001
 LATE_SECONDS: Final = 100.0
 """How long after its sending a POST may still be carried out."""
 _NEEDS_A_PERSON: Final = {"duplicate", "empty", "derived"}
@@ -267,7 +268,7 @@ def _an_hour_lies_between_triggers(theatre: "Theatre") -> None:
             theatre.witness.violated(f"{key} was triggered {len(triggers)} times, at most {most} are allowed")
         for first, second in pairwise(triggers):
             gap = second.at_seconds - first.at_seconds
-            if gap < policy.retrigger_after_seconds:
+            if gap < policy.retrigger_after_seconds - ROUNDING_SECONDS:
                 theatre.witness.violated(f"{key} was triggered twice within {gap:.1f} s")
 
 

@@ -442,7 +442,8 @@ def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Ru
         pause = max(pause, 61.0)
     reboot = dice.random() < 0.15
     step = dice.choice((5.0, -5.0, 90.0, -90.0, 3700.0, -3700.0, -40_000.0)) if dice.random() < 0.15 else 0.0
-    if reboot and (step or any(run.wall_step_seconds for run in earlier)):
+    rebooted = reboot or any(run.reboot for run in earlier)
+    if rebooted and (step or any(run.wall_step_seconds for run in earlier)):
         # Of another boot only the wall clock tells: none could say that the minute is not over yet.
         pause = max(pause, 61.0)
     return Run(

@@ -59,6 +59,7 @@ class Witness:
         self.posts = 0
         self._seconds = seconds
         self._hour_seconds = hour_seconds
+        self._lost: set[Identity] = set()  # whose POST an earlier run took along
         self._visible: dict[tuple[str, int], set[int]] = {}
         self._listed: dict[tuple[str, int], float] = {}
         self._trace: list[tuple[float, str, str]] = []
@@ -80,6 +81,7 @@ class Witness:
         """A run begins with these jobs in the journal."""
         self.run += 1
         self.jobs = jobs
+        self._lost = {identity for identity, job in jobs.items() if job.state in _POSTING}
         self._listed.clear()
 
     # ── what the program does ────────────────────────────────────────────────────────────────────────────────────
@@ -94,6 +96,7 @@ class Witness:
         if replace(before, live=after.live) == after:
             self.violated(f"{event} of {after.label} was recorded and changed nothing")
         self.jobs[spec.identity] = after
+        self._lost.discard(spec.identity)
         if event == "Triggered":
             self._lane_is_free(after)
         if spec.kind == "report":
@@ -103,10 +106,19 @@ class Witness:
         for other in self.jobs.values():
             if other.spec.lane != job.spec.lane or other.spec.identity == job.spec.identity:
                 continue
-            if _holds(other) if job.spec.kind == "report" else self._may_be_running(other):
+            if self._holds(other) if job.spec.kind == "report" else self._may_be_running(other):
                 self.violated(f"{job.label} was triggered while {other.label} is {other.state} in its lane")
         if job.spec.kind == "report" and job.remote_ids:
             self.violated(f"{job.label} was triggered although it holds report {job.remote_ids}")
+
+    def _holds(self, job: Job) -> bool:
+        """Whether a report is being made for this job, or still there: of a host only the newest can be."""
+        if job.state in _POSTING:
+            return job.spec.identity not in self._lost
+        if job.state not in _IN_FLIGHT or not job.remote_ids:
+            return False
+        newest = max(id_ for domain, id_ in self.reports if domain == job.spec.domain)
+        return job.remote_ids[-1] == newest
 
     def _may_be_running(self, job: Job) -> bool:
         if job.state not in _IN_FLIGHT or job.remote_ids:
@@ -174,10 +186,6 @@ class Witness:
                 key = (domain, int(found[1]))
                 self._visible.setdefault(key, set()).update(ids)
                 self._listed[key] = self._seconds()
-
-
-def _holds(job: Job) -> bool:
-    return job.state in _POSTING or (job.state in _IN_FLIGHT and bool(job.remote_ids))
 
 
 def _value(body: bytes, name: str) -> Any:
