@@ -15,7 +15,7 @@ from typing import Generic, Self, TypeVar
 from runner.content import Buffer
 from runner.errors import StorageError
 from runner.output.names import Place
-from runner.output.tree import BLOCK_BYTES, Offload, Tree, telling
+from runner.output.tree import BLOCK_BYTES, Offload, PlaceError, Tree, telling
 
 T = TypeVar("T")
 
@@ -199,6 +199,10 @@ class Spool:
         for derivation in derivations:
             try:
                 derived[derivation.format] = self._derive(derivation, result)
+            except StorageError as error:
+                if not isinstance(error, PlaceError):
+                    raise  # a full disk is no fault of this file: the next run makes answer and table
+                underived[derivation.format] = _reason(error)
             except Exception as error:  # noqa: BLE001 - no fault in a derived file may cost the answer
                 underived[derivation.format] = _reason(error)
         return derived, underived
