@@ -199,9 +199,12 @@ class Engine:
             await wait_for(self._wake, min(left, 0.5))
 
     async def _put_away(self) -> None:
-        """Downloads that wait beside their places are of no use to the next run, which asks for them again."""
+        """Downloads that wait beside their places are of no use to the next run, which asks for them again.
+
+        On a full disk they may hold the very room in which to write that the night ended.
+        """
         temps = [temp for job in self.jobs.values() for staged in job.live.staged for _, temp in staged.parts]
-        if temps and self._fatal is None:
+        if temps:
             await self._output.discard(temps)
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
