@@ -152,6 +152,7 @@ class Transport:
         timeouts: Timeouts,
         gateway: str | None = None,
         connector: aiohttp.BaseConnector | None = None,
+        keep_open: bool = True,
     ) -> None:
         """Nothing is opened yet.
 
@@ -160,11 +161,13 @@ class Transport:
             timeouts: see there.
             gateway: send everything here, keeping the `Host`.
             connector: another way to open connections (tests in virtual time).
+            keep_open: keep connections for the next request. Each is an open file, and of idle ones there is no most.
         """
         self._clock = clock
         self._timeouts = timeouts
         self._gateway = gateway.rstrip("/") if gateway else None
         self._connector = connector
+        self._keep_open = keep_open
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -172,7 +175,7 @@ class Transport:
         trace.on_connection_create_end.append(_connected)
         trace.on_connection_reuseconn.append(_connected)
         self._session = aiohttp.ClientSession(
-            connector=self._connector or _connector(),
+            connector=self._connector or _connector(keep_open=self._keep_open),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[trace],
@@ -275,9 +278,15 @@ class Transport:
             raise _no_answer(sent, f"the connection broke ({type(error).__name__})") from None
 
 
-def _connector() -> aiohttp.BaseConnector:
+def _connector(*, keep_open: bool) -> aiohttp.BaseConnector:
     # The system's resolver tells "no such host" from "ask again later"; the other one that aiohttp knows does not.
-    return aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30, resolver=_SystemResolver())
+    return aiohttp.TCPConnector(
+        limit=0,
+        ttl_dns_cache=300,
+        force_close=not keep_open,
+        keepalive_timeout=30 if keep_open else None,
+        resolver=_SystemResolver(),
+    )
 
 
 class _SystemResolver(AbstractResolver):

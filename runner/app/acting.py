@@ -16,6 +16,7 @@ import anyio
 from runner import credentials
 from runner.app.nightly import Nightly, Order, Ports, first_of
 from runner.app.progress import LiveView
+from runner.app.room import make_room
 from runner.app.selection import Selection
 from runner.app.setup import (
     batch_date,
@@ -85,13 +86,18 @@ async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa:
     clock = SystemClock()
     timeouts = Timeouts(request_seconds=settings.request_timeout, trigger_seconds=settings.trigger_timeout)
     output = output_of(settings)
+    roomy = make_room(
+        hosts=len({tenant.domain for tenant in order.manifest.tenants}),
+        in_flight=settings.max_concurrency,
+        per_host=settings.max_concurrency_per_domain,
+    )
     live = LiveView() if sys.stderr.isatty() and settings.log_format == "console" else None
     log_to_stderr(
         settings.log_format, "warning" if live and settings.log_level == "info" else settings.log_level
     )
     async with (
         hold_journal(settings) as journal,
-        Transport(clock, timeouts=timeouts, gateway=settings.gateway) as transport,
+        Transport(clock, timeouts=timeouts, gateway=settings.gateway, keep_open=roomy) as transport,
     ):
         ports = Ports(
             clock=clock,

@@ -1,5 +1,6 @@
 """How a verb speaks: one JSON document on stdout, or words for people on stderr. Owns logging's shape, too."""
 
+import errno
 import json
 import logging
 import sys
@@ -9,7 +10,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from runner.errors import ManifestError, RunnerError
+from runner.errors import ManifestError, RunnerError, StorageError
 
 
 def say(text: str) -> None:
@@ -55,6 +56,12 @@ def tell_error(error: RunnerError, *, as_json: bool) -> int:
 
 def tell_internal(error: Exception, *, as_json: bool) -> int:
     """Tell a fault of this program: where it happened, never with what values."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        # Wherever it was met, in a library or while one was loaded, it is no fault of the program.
+        full = (
+            f"too many files are open ({error.strerror}). To do: raise the limit (ulimit -n), then run again."
+        )
+        return tell_error(StorageError(full), as_json=as_json)
     frames = traceback.extract_tb(error.__traceback__)
     where = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
     if as_json:

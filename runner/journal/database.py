@@ -35,7 +35,7 @@ _REMEDIES: dict[int, tuple[str, str]] = {
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "it could not be opened",
-        "see that its folder exists and that this user may write there, then run again",
+        "see that its folder exists, that this user may write there and open files (ulimit -n), then run again",
     ),
     sqlite3.SQLITE_BUSY: (
         "another program keeps it locked",
