@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+import anyio
+
 from runner.content import Buffer
 from runner.errors import StorageError
 from runner.output.names import Place
@@ -83,7 +85,10 @@ class Spool:
     Not for several tasks at once.
     """
 
-    def __init__(self, tree: Tree, offload: Offload, place: Place, cap_bytes: int) -> None:
+    def __init__(
+        self, tree: Tree, offload: Offload, place: Place, cap_bytes: int, one_large: anyio.Lock
+    ) -> None:
+        self._one_large = one_large
         self._tree = tree
         self._disk = tree.disk
         self._offload = offload
@@ -124,7 +129,8 @@ class Spool:
     ) -> Spooled[T]:
         """Write the rest, inspect the whole, flush it to disk, and derive: all in one hop to a thread.
 
-        A derivation that fails costs neither the answer nor the others.
+        A derivation that fails costs neither the answer nor the others. Large answers are finished one at a time: while
+        one is inspected, all of it and a view of each entry are in memory.
 
         Args:
             inspect: sees the whole answer. What it raises comes out as it is, and nothing of the answer is kept.
@@ -133,7 +139,8 @@ class Spool:
         Raises:
             StorageError: the answer could not be written.
         """
-        spooled = await self._offload(lambda: self._finish(inspect, derivations))
+        async with contextlib.nullcontext() if self._fd is None else self._one_large:
+            spooled = await self._offload(lambda: self._finish(inspect, derivations))
         self._temps.clear()
         return spooled
 

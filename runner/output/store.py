@@ -14,6 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+import anyio
+
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
 from runner.output.disk import Disk
@@ -71,6 +73,7 @@ class Output:
         self._tree = Tree(root, disk, group_id)
         self._disk = disk
         self._offload = offload
+        self._one_large = anyio.Lock()
 
     async def prepare(self, night: date) -> None:
         """Make the folder of `night` and prove that it can be written.
@@ -138,7 +141,9 @@ class Output:
         Raises:
             ValueError: a name is not ours.
         """
-        return Spool(self._tree, self._offload, data_place(night, tenant, filename), cap_bytes)
+        return Spool(
+            self._tree, self._offload, data_place(night, tenant, filename), cap_bytes, self._one_large
+        )
 
     async def discard(self, temps: Iterable[str]) -> None:
         """Remove finished spools that will not be placed after all. Never raises: what stays is cleaned later."""
