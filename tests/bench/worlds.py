@@ -27,10 +27,15 @@ def entries_of(count: int) -> list[str]:
 def content_of(size_bytes: int, ends_at: str) -> bytes:
     """An export of about this size, from the comma behind its `configurationId` on."""
     each = len(",".join(entries_of(100)).encode()) / 100
+    return content_with(max(1, int(size_bytes / each)), ends_at)
+
+
+def content_with(entries: int, ends_at: str) -> bytes:
+    """An export of so many entries, from the comma behind its `configurationId` on."""
     told = (
         f'"name":"Export","createdAt":"2026-11-24T01:00:00Z","startsAt":null,"endsAt":"{ends_at}T00:00:00",'
     )
-    return f'{told}"exportFiles":[],"entries":[{",".join(entries_of(max(1, int(size_bytes / each))))}]}}}}'.encode()
+    return f'{told}"exportFiles":[],"entries":[{",".join(entries_of(entries))}]}}}}'.encode()
 
 
 def write_manifest(path: Path, tenants: int, exports: int, formats: str = "json") -> None:
