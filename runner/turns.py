@@ -20,12 +20,20 @@ from runner.clock import Clock
 from runner.credentials import Secret
 from runner.jobs.model import ErrorCode, Job
 from runner.journal import Spend
-from runner.lucca import Request, announcement
+from runner.lucca import Purpose, Request, announcement
 from runner.pacing import SlidingWindow
 from runner.transport import Answer, Stream
 
-UNPROVEN_REQUESTS: Final = 2
-"""Requests in flight for a tenant whose key has not worked yet: a refused key is shown at most so often."""
+UNPROVEN_REQUESTS: Final = 1
+"""Requests in flight for a tenant whose key has not worked yet: a refused key is shown no more often, and a host that
+hangs from the start holds no more places."""
+
+SLOW_SECONDS: Final = 5.0
+"""A host that leaves a request without an answer for longer is slow, until it answers one sooner. Lucca itself gives up
+after as long; the POST that generates an export is not judged."""
+
+SLOW_SHARE: Final = 2
+"""Slow hosts together hold at most one of so many places, or a few dozen that hang would hold up everybody."""
 
 TELLING_CHARACTERS: Final = 4
 """So much of a key's beginning is hidden where words were cut in the midst of it."""
@@ -151,6 +159,8 @@ class Turns:
         self._askers: dict[int, Tenant] = {}
         self._queue: deque[Domain] = deque()
         self._timers: list[tuple[float, str]] = []
+        self._slow: dict[str, Domain] = {}
+        self._held: dict[str, Domain] = {}
         self._sequence = 0
         self._running = 0
         self.announced: dict[str, str] = {}
@@ -188,6 +198,9 @@ class Turns:
             tenant = self._askers[first]
             if not tenant.proven and tenant.running >= UNPROVEN_REQUESTS:
                 continue
+            if domain.name in self._slow and not self._has_place_for_slow():
+                self._held[domain.name] = domain
+                continue
             spare = domain.window.delay_seconds(now, polite=priority >= POLITE_PRIORITY)
             delay = max(spare, domain.paused_until - now)
             if delay > 0:
@@ -209,6 +222,17 @@ class Turns:
             self._queue.append(domain)
             self._changed()
 
+    def _has_place_for_slow(self) -> bool:
+        held = sum(domain.running for domain in self._slow.values())
+        return held < max(1, self._limits.in_flight // SLOW_SHARE)
+
+    def _waited(self, domain: Domain, seconds: float) -> None:
+        """A request to this host waited so long for its answer, whether one came or not."""
+        if seconds > SLOW_SECONDS:
+            self._slow[domain.name] = domain
+        else:
+            self._slow.pop(domain.name, None)
+
     def _begin(self, tenant: Tenant) -> None:
         tenant.running += 1
         tenant.domain.running += 1
@@ -219,6 +243,9 @@ class Turns:
         tenant.domain.running -= 1
         self._running -= 1
         self._enqueue(tenant.domain)
+        held, self._held = self._held, {}
+        for domain in held.values():
+            self._enqueue(domain)
         self._changed()
 
 
@@ -231,11 +258,12 @@ class Turn:
         self._tenant = tenant
         self._slot = tenant.domain.window.take()
         self._ended = False
+        self._waits_since: float | None = None
         turns._begin(tenant)  # noqa: SLF001 - two halves of one thing
 
     async def send(self, request: Request) -> Answer:
         """Send and read; raises what `Transport.send` raises."""
-        domain, key = await self._spend()
+        domain, key = await self._spend(request)
         answer = await self._turns._sender.send(domain, key, request, self._left)  # noqa: SLF001
         self._heard(answer.status, answer.headers)
         return answer
@@ -243,7 +271,7 @@ class Turn:
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Stream]:
         """Send and stream; raises what `Transport.download` raises."""
-        domain, key = await self._spend()
+        domain, key = await self._spend(request)
         async with self._turns._sender.download(domain, key, request, self._left) as stream:  # noqa: SLF001
             self._heard(stream.status, stream.headers)
             yield stream
@@ -255,20 +283,31 @@ class Turn:
         self._ended = True
         if self._slot.at is None:
             self._tenant.domain.window.give_back(self._slot)
+        self._judge()
         self._turns._end(self._tenant)  # noqa: SLF001
 
-    async def _spend(self) -> tuple[str, Secret]:
+    async def _spend(self, request: Request) -> tuple[str, Secret]:
         key = self._tenant.key
         assert key is not None and not self._ended, "a turn is asked for with a key, and used once"  # noqa: S101, PT018
         now = self._turns._clock.now()  # noqa: SLF001
         domain = self._tenant.domain.name
         await self._turns._journal.spend(Spend(domain, now.boot_id, now.boot_seconds, now.wall))  # noqa: SLF001
+        if request.purpose is not Purpose.TRIGGER:
+            self._waits_since = now.boot_seconds
         return domain, key
+
+    def _judge(self) -> None:
+        """The answer has begun, or the turn has ended without one."""
+        if self._waits_since is not None:
+            now = self._turns._clock.now().boot_seconds  # noqa: SLF001
+            self._turns._waited(self._tenant.domain, now - self._waits_since)  # noqa: SLF001
+            self._waits_since = None
 
     def _left(self) -> None:
         self._slot.at = self._turns._clock.now().boot_seconds  # noqa: SLF001
 
     def _heard(self, status: int, headers: Mapping[str, str]) -> None:
+        self._judge()
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             # Of any other answer nobody knows whether its sender looked at the key: it may be a proxy's.
             self._tenant.proven = True

@@ -12,9 +12,9 @@ from runner.credentials import Secret
 from runner.jobs.agenda import Step
 from runner.jobs.model import Job
 from runner.journal import Spend
-from runner.lucca import Request
+from runner.lucca import Purpose, Request
 from runner.transport import Answer, NotSentError, Stream
-from runner.turns import UNPROVEN_REQUESTS, Client, Limits, Tenant, Turn, Turns
+from runner.turns import Client, Limits, Tenant, Turn, Turns
 
 pytestmark = pytest.mark.anyio
 URGENT, SOON, POLL = Step.TRIGGER.priority, Step.SURVEY.priority, Step.POLL.priority
@@ -42,6 +42,8 @@ class Host:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.reaches = True
+        self.seconds = 0.0
+        self.clock: Hand | None = None
 
     async def record(
         self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
@@ -52,6 +54,8 @@ class Host:
         self.spent.append(spend.boot_seconds)
 
     async def send(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Answer:
+        if self.clock is not None:
+            await self.clock.wait(self.seconds)
         if not self.reaches:
             raise NotSentError("refused")
         left()
@@ -69,6 +73,7 @@ class Desk:
     def __init__(self, **limits: int) -> None:
         self.clock = Hand()
         self.host = Host()
+        self.host.clock = self.clock
         self.changes = 0
         self.turns = Turns(self.clock, self.host, self.host, Limits(**limits), self._changed)
 
@@ -157,23 +162,103 @@ async def test_a_place_comes_free_with_the_end_of_a_turn_and_only_once() -> None
     assert desk.all() == [2]
 
 
-async def test_an_unproven_key_is_shown_twice_at_a_time_until_it_worked() -> None:
+async def test_an_unproven_key_is_shown_to_one_request_at_a_time_until_it_worked() -> None:
     desk = Desk(in_flight_per_domain=10)
     acme = desk.tenant(proven=False)
     for id_ in range(10):
         desk.turns.ask(acme, id_, URGENT)
-    first, second = desk.next(), desk.next()
+    for status in (503, 200):
+        turn = desk.next()
+        assert turn is not None
+        assert desk.next() is None
+        desk.host.status = status
+        await turn.send(ASK)
+        turn.end()
+    assert len(desk.all()) == 8
+
+
+async def send_for(desk: Desk, tenant: Tenant, seconds: float, request: Request = ASK) -> None:
+    """One request of the tenant that waits so long for its answer."""
+    desk.turns.ask(tenant, 1_000_000, URGENT)
+    turn = desk.next()
+    assert turn is not None
+    desk.host.seconds = seconds
+    try:
+        await turn.send(request)
+    finally:
+        turn.end()
+        desk.host.seconds = 0.0
+
+
+async def test_slow_hosts_together_hold_half_of_the_places_and_the_others_the_rest() -> None:
+    desk = Desk(in_flight=6, in_flight_per_domain=2)
+    slow = [desk.tenant(f"slow{n}") for n in range(4)]
+    quick = [desk.tenant(f"quick{n}") for n in range(4)]
+    for tenant in slow:
+        await send_for(desk, tenant, 6.0)
+    turns = []
+    for id_ in range(8):
+        desk.turns.ask(slow[id_ % 4], id_, URGENT)
+    while (turn := desk.next()) is not None:
+        turns.append(turn)
+    assert len(turns) == 3
+    for id_ in range(8):
+        desk.turns.ask(quick[id_ % 4], 100 + id_, POLL)
+    assert desk.all() == [100, 101, 102]
+    # One of the slow ones ends: its place is for whoever is next, quick ones first in turn.
+    turns[0].end()
+    assert desk.all() == [103]
+
+
+async def test_a_place_of_the_slow_goes_to_the_next_of_them() -> None:
+    desk = Desk(in_flight=2, in_flight_per_domain=2)
+    slow = [desk.tenant(f"slow{n}") for n in range(3)]
+    for tenant in slow:
+        await send_for(desk, tenant, 60.0)
+    for id_, tenant in enumerate(slow):
+        desk.turns.ask(tenant, id_, URGENT)
+    order = []
+    while (turn := desk.next()) is not None:
+        assert desk.next() is None
+        order.append(turn.id)
+        turn.end()
+    assert order == [0, 1, 2]
+
+
+async def test_a_host_that_answers_soon_again_is_slow_no_more_and_one_that_never_answers_is() -> None:
+    desk = Desk(in_flight=2, in_flight_per_domain=2)
+    acme = desk.tenant()
+    await send_for(desk, acme, 6.0)
+    desk.turns.ask(acme, 1, URGENT)
+    desk.turns.ask(acme, 2, URGENT)
+    first = desk.next()
     assert first is not None
-    assert second is not None
     assert desk.next() is None
-    desk.host.status = 503
     await first.send(ASK)
+    # Its answer came at once: the other may go while this one is still being read.
+    desk.turns.ask(acme, 3, URGENT)
     first.end()
-    assert len(desk.all()) == UNPROVEN_REQUESTS - 1
-    desk.host.status = 200
-    await second.send(ASK)
-    second.end()
-    assert len(desk.all()) == 7
+    assert desk.all() == [2, 3]
+
+
+async def test_the_post_that_generates_an_export_makes_no_host_slow() -> None:
+    desk = Desk(in_flight=2, in_flight_per_domain=2)
+    acme = desk.tenant()
+    await send_for(desk, acme, 15.0, Request("POST", "/x", purpose=Purpose.TRIGGER))
+    desk.turns.ask(acme, 1, URGENT)
+    desk.turns.ask(acme, 2, URGENT)
+    assert desk.all() == [1, 2]
+
+
+async def test_a_host_whose_request_ends_without_an_answer_is_slow_as_well() -> None:
+    desk = Desk(in_flight=2, in_flight_per_domain=2)
+    acme = desk.tenant()
+    desk.host.reaches = False
+    with pytest.raises(NotSentError):
+        await send_for(desk, acme, 60.0)
+    desk.turns.ask(acme, 1, URGENT)
+    desk.turns.ask(acme, 2, URGENT)
+    assert desk.all() == [1]
 
 
 async def test_a_request_that_never_left_costs_nothing_of_the_budget() -> None:
