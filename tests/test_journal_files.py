@@ -5,16 +5,18 @@ import resource
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from runner.clock import Instant
 from runner.errors import StorageError
 from runner.jobs.model import ExportSpec, FileRecord, Job, ReportSpec, State, TemplateId, Transition
-from runner.journal import FileRow, JournalReader, Meta, NightRow, SqliteJournal, hold
+from runner.journal import FileRow, JournalReader, Meta, NightRow, Spend, SqliteJournal, hold
 from runner.journal.database import MEMORY, open_for_writing, told
 from runner.journal.place import network_file_system
 from runner.journal.queries import MIGRATIONS, QUERIES, choosing
@@ -351,6 +353,67 @@ async def test_a_job_that_cannot_be_read_is_told(path: Path) -> None:
     assert "move it away" in str(told_.value)
     with JournalReader(path) as reader, pytest.raises(StorageError, match="a job in it"):
         reader.jobs()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE jobs SET state = 'pendhng'",
+        "UPDATE jobs SET spec = CAST(x'7bff7d' AS TEXT)",
+        "UPDATE events SET at = '2026-11-24T0$:00:00+00:00'",
+        "UPDATE events SET state = 'pendhng'",
+        "UPDATE nights SET night = '2026-11-2$'",
+        "UPDATE spends SET wall = '2026-11-2$', boot_id = 'now'",
+        "UPDATE reports SET first_night = '2026-13-24'",
+        "DROP TABLE events",
+    ],
+)
+async def test_a_row_that_nobody_wrote_is_damage_and_no_fault_of_ours(path: Path, wrong: str) -> None:
+    now = Instant(AT, 100.0, "now")
+    async with hold(path) as journal:
+        (job,) = await journal.create([SPEC], NIGHT)
+        await journal.record(job, replace(job, state=State.DOWNLOADING), "Listed", NIGHT, AT)
+        await journal.start_night(NIGHT, AT)
+        await journal.spend(Spend("acme.ilucca.net", "now", 100.0, AT))
+        await journal.first_nights([("acme.ilucca.net", "times")], NIGHT)
+    wrote(path, wrong)
+    told_ = []
+    async with hold(path) as journal:
+        for ask in (
+            journal.unfinished,
+            journal.unclosed_nights,
+            journal.last_night,
+            lambda: journal.recent_spends(now),
+            lambda: journal.first_nights([("acme.ilucca.net", "times")], NIGHT),
+        ):
+            try:
+                await ask()
+            except StorageError as error:
+                told_.append(str(error))
+    assert told_
+    assert all("it is damaged" in text and "move it away" in text for text in told_)
+    assert [text for text in told_ if "pendhng" in text or "acme" in text] == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_bits_are_flipped_a_journal_is_used_or_told(path: Path, seed: int) -> None:
+    async with hold(path) as journal:
+        await journal.create([replace(SPEC, configuration_id=number) for number in range(40)], NIGHT)
+        await journal.start_night(NIGHT, AT)
+    whole = path.read_bytes()
+    chance = Random(f"flipped/{seed}")
+    for _ in range(25):
+        content = bytearray(whole)
+        page = chance.randrange(len(content) // 4096)
+        for _ in range(chance.choice((1, 4, 30))):
+            content[page * 4096 + chance.randrange(4096)] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+        with suppress(StorageError):
+            async with hold(path) as journal:
+                await journal.unclosed_nights()
+                await journal.unfinished()
+                await journal.of_night(NIGHT)
+                await journal.start_night(NIGHT, AT)
 
 
 async def test_a_journal_that_went_wrong_can_be_moved_away_and_made_anew(path: Path) -> None:

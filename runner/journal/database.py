@@ -12,6 +12,7 @@ import msgspec
 
 from runner.errors import StorageError
 from runner.journal.queries import MIGRATIONS
+from runner.journal.rows import UnreadableError
 
 MEMORY = Path(":memory:")
 """A journal that is gone with its connection, for simulations."""
@@ -54,11 +55,18 @@ _DAMAGED = (
         "in Lucca"
     ),
 )
+_OF_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNFORESEEN = ("SQLite refused", "run again; if it comes back, report it with this message")
 
 
-def told(path: Path, error: sqlite3.Error | msgspec.MsgspecError) -> StorageError:
+def told(path: Path, error: sqlite3.Error | msgspec.MsgspecError | UnicodeDecodeError) -> StorageError:
     """The error in words: which file, what happened, what to do."""
+    if isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode"):
+        what, remedy = _DAMAGED
+        # SQLite would show the text, and it is a name or a sentence that somebody wrote.
+        return StorageError(
+            f"the journal {path} could not be used: {what} (text that is no UTF-8). To do: {remedy}."
+        )
     if isinstance(error, msgspec.MsgspecError):
         what, remedy = _DAMAGED
         return StorageError(
@@ -66,7 +74,8 @@ def told(path: Path, error: sqlite3.Error | msgspec.MsgspecError) -> StorageErro
         )
     number = getattr(error, "sqlite_errorcode", None)
     primary = None if number is None else number & 0xFF
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    missing = primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such")
+    if missing or primary in _OF_DAMAGE or isinstance(error, UnreadableError):
         what, remedy = _DAMAGED
     else:
         what, remedy = _REMEDIES.get(primary or 0, _UNFORESEEN)
@@ -79,7 +88,7 @@ def telling(path: Path) -> Iterator[None]:
     """Turn what SQLite says into a `StorageError`."""
     try:
         yield
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
+    except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise told(path, error) from error
 
 

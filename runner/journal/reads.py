@@ -70,12 +70,27 @@ def events(connection: sqlite3.Connection, job_id: int) -> list[EventRow]:
     return rows.events_from(connection.execute(QUERIES["events_of_job"], {"job_id": job_id}))
 
 
+@rows.reading()
 def last_night(connection: sqlite3.Connection) -> date | None:
     """The latest batch date that was started."""
     (night,) = connection.execute(QUERIES["last_night"]).fetchone()
     return None if night is None else date.fromisoformat(night)
 
 
+@rows.reading()
+def unclosed_nights(connection: sqlite3.Connection) -> list[date]:
+    """Nights that were started and not finished, oldest first."""
+    return [date.fromisoformat(night) for (night,) in connection.execute(QUERIES["unclosed_nights"])]
+
+
+@rows.reading()
+def first_nights(connection: sqlite3.Connection) -> dict[tuple[str, str], date]:
+    """The first night of each (domain, report name)."""
+    found = connection.execute(QUERIES["first_nights"])
+    return {(domain, name): date.fromisoformat(first) for domain, name, first in found}
+
+
+@rows.reading()
 def nights(connection: sqlite3.Connection) -> list[NightRow]:
     """Every night that was started, oldest first."""
     return [

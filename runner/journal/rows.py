@@ -7,6 +7,7 @@ manifest.
 """
 
 import gc
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -113,6 +114,23 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+class UnreadableError(sqlite3.DatabaseError):
+    """A row holds what nobody wrote there: its disk or its memory failed."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Tell a row that cannot be understood from a fault of this program."""
+    try:
+        yield
+    except msgspec.MsgspecError:
+        raise  # it says more, and which field
+    except (LookupError, TypeError, ValueError) as error:
+        # What stands there is not shown: nobody knows what it is.
+        raise UnreadableError(f"{type(error).__name__} in a row") from error
+
+
+@reading()
 @_uncollected()
 def jobs_from(rows: Iterable[JobRow], histories: Iterable[HistoryRow]) -> list[Job]:
     """The jobs of these rows, each with its history."""
@@ -136,6 +154,7 @@ def jobs_from(rows: Iterable[JobRow], histories: Iterable[HistoryRow]) -> list[J
     return jobs
 
 
+@reading()
 def events_from(rows: Iterable[tuple[str, str, str, str | None, str, int]]) -> list[EventRow]:
     """Events as values."""
     return [

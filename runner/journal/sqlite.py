@@ -226,10 +226,13 @@ class SqliteJournal:
 
         def work(connection: sqlite3.Connection) -> list[Spend]:
             connection.execute(QUERIES["forget_spends"], since)
-            return [
-                Spend(domain, boot_id, boot_seconds, datetime.fromisoformat(wall))
-                for domain, boot_id, boot_seconds, wall in connection.execute(QUERIES["recent_spends"], since)
-            ]
+            with rows.reading():
+                return [
+                    Spend(domain, boot_id, boot_seconds, datetime.fromisoformat(wall))
+                    for domain, boot_id, boot_seconds, wall in connection.execute(
+                        QUERIES["recent_spends"], since
+                    )
+                ]
 
         return await self._writer.do(work, Need.PROCESS)
 
@@ -264,10 +267,7 @@ class SqliteJournal:
         """See `Journal.first_nights`."""
 
         def work(connection: sqlite3.Connection) -> dict[tuple[str, str], date]:
-            stored = {
-                (domain, name): date.fromisoformat(first)
-                for domain, name, first in connection.execute(QUERIES["first_nights"])
-            }
+            stored = reads.first_nights(connection)
             first_nights = {report: min(stored.get(report, night), night) for report in reports}
             news = [
                 (*report, first.isoformat())
@@ -291,7 +291,7 @@ class SqliteJournal:
 
     async def unclosed_nights(self) -> list[date]:
         """See `Journal.unclosed_nights`."""
-        return [date.fromisoformat(night) for (night,) in await self._rows("unclosed_nights", {})]
+        return await self._writer.do(reads.unclosed_nights, Need.NOTHING)
 
     async def last_night(self) -> date | None:
         """See `Journal.last_night`."""

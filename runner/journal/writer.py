@@ -119,7 +119,7 @@ class Transactions:
                 self._connection.execute("ROLLBACK")
 
     def _told(self, error: Exception) -> Exception:
-        if isinstance(error, (sqlite3.Error, msgspec.MsgspecError)):
+        if isinstance(error, (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError)):
             telling = told(self._path, error)
             telling.__cause__ = error
             return telling
