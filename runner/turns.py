@@ -1,9 +1,8 @@
 """Turns: who may send a request at which moment.
 
-Owns the limits on requests in flight (all together, and per domain), the budget per domain, the pauses a host
-asked for, and the
-order among those who ask: triggers and downloads before polls, domains in rotation. A turn is good for one request and
-holds its places only for that long. Must not know what a job is: it deals in numbers.
+Owns the limits on requests in flight (all together, and per domain), the budget per domain, the pauses a host asked
+for, and the order among those who ask: triggers and downloads before polls, domains in rotation. A turn is good for
+one request and holds its places only for that long. Must not know what a job is: it deals in numbers.
 """
 
 import heapq
