@@ -1,8 +1,7 @@
 """What tonight's run takes up: the plan, matched with what the journal knows.
 
-Owns the questions "is this job new, unfinished, failed for a reason that may be mended, owed a look, or
-done?". Sends nothing,
-and changes no state itself: what opens a job again is handed to the engine as an event.
+Owns the questions "is this job new, unfinished, failed for a reason that may be mended, owed a look, or done?".
+Sends nothing, and changes no state itself: what opens a job again is handed to the engine as an event.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
