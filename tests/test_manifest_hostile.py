@@ -1,7 +1,10 @@
 """Whatever stands in a manifest: it is told as a fault, at once, and no secret with it."""
 
+import json
+import re
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -208,3 +211,158 @@ def test_ten_thousand_tenants_are_read_within_a_few_times_what_parsing_takes(tmp
     assert len(load_manifest(path).tenants) == 10_000
     # About twice at a desk; the margin is for machines that do other things meanwhile.
     assert time.process_time() - started < 6 * parsing
+
+
+# --- names and hosts -------------------------------------------------------------------------------------------------
+
+GOOD_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+PIECES = (
+    *(
+        "..",
+        "../",
+        "/",
+        "\\",
+        "//",
+        ".",
+        "~",
+        "%2e%2e",
+        "%2f",
+        "\u2025",
+        "\uff0f",
+        "\u2215",
+        "\x00",
+        "\n",
+        "\r",
+        "\t",
+        " ",
+    ),
+    *(
+        "con",
+        "nul",
+        "aux",
+        "com1",
+        "CON",
+        "Acme",
+        "acme",
+        "a",
+        "0",
+        "-",
+        "_",
+        "é",
+        "\u202e",
+        "\ufeff",
+        "\U0001f600",
+    ),
+    *(
+        "$HOME",
+        "`id`",
+        "$(id)",
+        ";",
+        "|",
+        "*",
+        "?",
+        "<",
+        ">",
+        '"',
+        "'",
+        ":",
+        "{",
+        "}",
+        "a" * 64,
+        "\u0430cme",
+        "run.json",
+    ),
+)
+
+
+def client(name: str, domain: str) -> dict[str, Any]:
+    """A client with nothing wrong but, perhaps, these."""
+    job = {"name": "times", "template_id": 12}
+    return {"name": name, "domain": domain, "api_key": {"env": "KEY"}, "reports": [job]}
+
+
+def test_ten_thousand_fuzzed_names_are_taken_where_they_are_good_and_refused_within_seconds(
+    tmp_path: Path,
+) -> None:
+    chance = Random("names")
+    # No two alike: a name that is given twice stops the run, which would hide all else.
+    names = list(
+        {
+            name.lower(): name for name in ("".join(chance.choices(PIECES, k=4)) for _ in range(12_000))
+        }.values()
+    )
+    entries = [client(name, f"t{n}.ilucca.net") for n, name in enumerate(names[:10_000])]
+    assert len(entries) == 10_000
+    content = json.dumps({"version": 1, "tenants": entries}, ensure_ascii=False)
+    (tmp_path / "tenants.yaml").write_text(content, encoding="utf-8")
+    started = time.process_time()
+    manifest = load_manifest(tmp_path / "tenants.yaml")
+    taken, told = [tenant.name for tenant in manifest.tenants], [p.message for p in manifest.problems]
+    assert time.process_time() - started < 5
+    assert len(taken) + len(told) == 10_000
+    good = [name for name in names[:10_000] if GOOD_NAME.fullmatch(name) and name not in RESERVED]
+    assert taken == good != []
+    assert all(line.isprintable() and len(line) < 500 for message in told for line in message.splitlines())
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "acme.ilucca.net.evil.example",
+        "acme.ilucca.net@evil.example",
+        "evil.example/acme.ilucca.net",
+        "evil.example#.ilucca.net",
+        "evil.example?.ilucca.net",
+        "evil.example\\.ilucca.net",
+        "acmeilucca.net",
+        "ilucca.net",
+        "acme.ilucca.com",
+        "acme.ilucca-prod.net",
+        "acme.xilucca.net",
+        "acme.ilucca.net.",
+        "acme.ilucca.net:8443",
+        "acme..ilucca.net",
+        "-acme.ilucca.net",
+        "acme.i1ucca.net",
+        "acme.\u0131lucca.net",
+        "acme.ilucca.n\u0435t",
+        "acme\u3002ilucca.net",
+        "acme.ilucca.net\u200b",
+        "acme.ilucca.net\nHost: evil.example",
+        "acme.ilucca.net\r\nX: 1",
+        "acme.ilucca.net\x00.evil.example",
+        "127.0.0.1",
+        "[::1]",
+        "localhost",
+        "169.254.169.254",
+        "a.sandbox.luccasoftware.com",
+        "a.sandbox.s.luccasoftware.com.evil.example",
+        "a.sandbox.x.y.luccasoftware.com",
+        "xn--acme-.ilucca.net.example",
+    ],
+)
+def test_a_host_that_only_looks_like_luccas_is_refused(tmp_path: Path, domain: str) -> None:
+    content = json.dumps(
+        {"version": 1, "tenants": [client("acme", domain), client("good", "good.ilucca.net")]}
+    )
+    (tmp_path / "tenants.yaml").write_text(content, encoding="utf-8")
+    manifest = load_manifest(tmp_path / "tenants.yaml")
+    assert [tenant.name for tenant in manifest.tenants] == ["good"]
+    (problem,) = manifest.problems
+    assert problem.tenant == "acme"
+    assert ".domain: " in problem.message
+
+
+@pytest.mark.parametrize("kind", ["exports", "reports"])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/b", "..", "a\\b", "a\x00", "A", "", "a" * 64, "run.json"]
+)
+def test_a_jobs_name_never_leads_out_of_its_folder(tmp_path: Path, kind: str, name: str) -> None:
+    job = {"name": name, "configuration_id": 3, "ends_at": "monday"}
+    if kind == "reports":
+        job = {"name": name, "template_id": 12}
+    entry = {"name": "acme", "domain": "acme.ilucca.net", "api_key": {"env": "KEY"}, kind: [job]}
+    content = json.dumps({"version": 1, "defaults": {"since": "2026-11-01"}, "tenants": [entry]})
+    told = told_by(tmp_path / "tenants.yaml", content.encode())
+    assert f".{kind}[0].name: " in told
