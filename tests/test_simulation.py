@@ -12,6 +12,16 @@ from tests.simulation import run_schedule
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
 CHUNK = 50
+MEASURED = 200
+FOUND = {
+    69: "a crash before the night was in the journal left a file that no later night knew of",
+    78: "a host's least budget counted only in nights in which that tenant had a job",
+    460: "which of two paths had missed was turned round by another job's finding: what existed was triggered",
+    0: "every poll was recorded, and flushed to disk, though it told nothing",
+    146: "an older date asked for again was triggered while a newer one's export was being made",
+    5506: "of several reports asked for again an older one's POST deleted the only one that was still there",
+}
+"""Seeds that broke a promise once, with what they found. `test_simulation_findings` holds each without dice."""
 
 
 def check(seed: int) -> None:
@@ -20,10 +30,22 @@ def check(seed: int) -> None:
         pytest.fail("\n".join([f"seed {seed}:", *report.violations, "", *report.trace]), pytrace=False)
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, CHUNK))
+# Coverage doubles the cost, and the first schedules have met every line that the others meet.
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=[pytest.mark.no_cover] if first >= MEASURED else [])
+        for first in range(0, SCHEDULES, CHUNK)
+    ],
+)
 def test_the_promises_hold_whatever_the_seed(first: int) -> None:
     for seed in range(first, min(first + CHUNK, SCHEDULES)):
         check(seed)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_was_found_once_stays_mended(seed: int) -> None:
+    check(seed)
 
 
 @pytest.mark.skipif("SIMULATION_SEED" not in os.environ, reason="set SIMULATION_SEED to play one seed")
