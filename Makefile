@@ -83,6 +83,18 @@ lock: ## resolve the dependencies anew into the four locks; UPGRADE=1 takes newe
 	@if grep -n '://' requirements.lock requirements-dev.lock requirements-build.lock requirements-bench.lock; then \
 		echo 'A lock names an address: it would bind everyone to this registry.' >&2; exit 1; fi
 
+# What the program is built of, for whoever has to keep an inventory. It reads the lock alone, so it names neither the
+# tools nor what happens to be installed. There is no audit: to ask for known faults needs a service on the network.
+.PHONY: sbom
+sbom: build/sbom.json ## list what the program is built of, in CycloneDX, into build/sbom.json
+
+build/sbom.json: requirements.lock pyproject.toml
+	@test -x build/sbom/bin/cyclonedx-py || { $(find_python); "$$python" -m venv build/sbom && \
+		build/sbom/bin/python -m pip --quiet --disable-pip-version-check install 'cyclonedx-bom==7.5.0'; }
+	@PYTHONWARNINGS=ignore build/sbom/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--spec-version 1.6 --output-format JSON --output-reproducible --output-file $@
+	@echo "$@: $$(grep -c '"purl"' $@) packages"
+
 .PHONY: clean
 clean: ## remove .venv and all that the tools made; output of runs stays
 	rm -rf .venv .venv-bench build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
