@@ -44,7 +44,7 @@ _REMEDIES: dict[int, tuple[str, str]] = {
     ),
     sqlite3.SQLITE_IOERR: (
         "its disk failed to read or write",
-        "see to the disk (the system's log tells more), then run again",
+        "see to the disk: it may be full, or fail (the system's log tells more); then run again",
     ),
 }
 _DAMAGED = (

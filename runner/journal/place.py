@@ -3,6 +3,7 @@
 Owns the operating system's side: permissions, `flock`, and which file systems are refused. Must not know SQL.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -22,6 +23,13 @@ _NETWORK = re.compile(
     r"nfs\d*|cifs|smb\w*|(fuse\.)?(ceph\w*|glusterfs|lustre|beegfs\w*|davfs2?)|afs|kafs|auristorfs|ncpfs?|gpfs|orangefs"
     r"|fuse\.(sshfs|s3fs|rclone|gcsfuse|smbnetfs|curlftpfs)"
 )
+_TO_DO = {
+    errno.ENOSPC: "the disk is full: make room on it",
+    errno.EDQUOT: "this user's quota is used up: raise it",
+    errno.EROFS: "mount the file system to write (a failing disk is mounted read-only)",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine: raise its limit",
+}
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -84,9 +92,10 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _refusal(path: Path, error: OSError) -> str:
+    to_do = _TO_DO.get(error.errno or 0, "give this user the right to write there")
     return (
         f"the journal {path} cannot be opened for writing: {error.strerror} ({error.filename or path}). "
-        "To do: give this user the right to write there, or let RUNNER_STATE name another path; then run again."
+        f"To do: {to_do}, or let RUNNER_STATE name another path; then run again."
     )
 
 

@@ -1,11 +1,15 @@
-"""The `runner` command with mortal ports: `python -m tests.killing --at "export Triggered" --when after -- run`."""
+"""The `runner` command with mortal ports: `python -m tests.killing --at "export Triggered" --when after -- run`.
+
+With `--fail ENOSPC` it does not die there: its disk fails.
+"""
 
 import argparse
+import errno
 import sys
 from pathlib import Path
 
 from runner.cli import main as runner
-from tests.killing.ports import Death, Reaper, wrap
+from tests.killing.ports import Death, Failure, Reaper, wrap
 
 
 def main() -> None:
@@ -14,10 +18,17 @@ def main() -> None:
     parser.add_argument("--at", help="the place; `any` for every one")
     parser.add_argument("--when", choices=("before", "midst", "after"), default="before")
     parser.add_argument("--nth", type=int, default=1)
+    parser.add_argument("--fail", help="do not die there but fail from then on: ENOSPC, …")
+    parser.add_argument("--mounts", type=Path, help="in place of the system's list of mounted file systems")
     parser.add_argument("--trace", type=Path, help="a file to note every place in")
     parser.add_argument("arguments", nargs="+", help="of runner, after --")
     options = parser.parse_args()
-    wrap(Reaper(Death(options.at, options.when, options.nth) if options.at else None, options.trace))
+    death = failure = None
+    if options.fail is not None:
+        failure = Failure(options.at, getattr(errno, options.fail), options.nth)
+    elif options.at is not None:
+        death = Death(options.at, options.when, options.nth)
+    wrap(Reaper(death, options.trace, failure), options.mounts)
     sys.argv = ["runner", *options.arguments]
     runner()
 

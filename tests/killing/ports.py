@@ -1,9 +1,10 @@
-"""The ports of a process that kills itself before or after an effect: the real ones, with a reaper beside them.
+"""The ports of a process that kills itself before or after an effect, or whose disk fails from an effect on.
 
 Owns the names of the places. Must not know what dying there is good for, nor change what an effect does: until the end
 everything happens as without it.
 """
 
+import errno
 import functools
 import os
 import re
@@ -21,7 +22,8 @@ from typing import Any, Final
 from runner.app import acting, nightly, setup
 from runner.credentials import Secret
 from runner.jobs.model import Job
-from runner.journal import SqliteJournal, database, sqlite
+from runner.journal import SqliteJournal, database, hold, sqlite
+from runner.journal.place import MOUNTS
 from runner.lucca import Request
 from runner.output import Disk
 from runner.transport import Answer, Stream, Transport
@@ -60,11 +62,27 @@ class Death:
         return f"{self.when} {self.place}" + (f" #{self.nth}" if self.nth > 1 else "")
 
 
-class Reaper:
-    """Counts what happens and kills this process when its time has come."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The effect that fails, and every one like it from then on. The journal knows only `journal commit`."""
 
-    def __init__(self, death: Death | None, trace: Path | None = None) -> None:
+    place: str
+    errno: int
+    nth: int = 1
+
+    def __str__(self) -> str:
+        return f"{errno.errorcode[self.errno]} at {self.place}" + (f" #{self.nth}" if self.nth > 1 else "")
+
+
+class Reaper:
+    """Counts what happens and kills this process, or fails it, when its time has come."""
+
+    def __init__(
+        self, death: Death | None, trace: Path | None = None, failure: Failure | None = None
+    ) -> None:
         """`trace`: a file in which every place is noted, one `WHEN PLACE` a line."""
+        self._failure = failure
+        self._good = 0 if failure is None else failure.nth - 1
         self._death = death
         self._left = 0 if death is None else death.nth
         self._lock = threading.Lock()
@@ -76,7 +94,11 @@ class Reaper:
         with self._lock:
             if self._trace is not None:
                 os.write(self._trace, f"{when} {place}\n".encode())
-            death = self._death
+            failure, death = self._failure, self._death
+            if failure is not None and when == "before" and failure.place in (ANYWHERE, place):
+                self._good -= 1
+                if self._good < 0 and place.startswith(("disk", "journal commit")):
+                    raise OSError(failure.errno, os.strerror(failure.errno))
             if death is None or death.when != when or death.place not in (ANYWHERE, place):
                 return
             self._left -= 1
@@ -138,12 +160,26 @@ class MortalConnection:
         if sql.startswith("BEGIN"):
             self._writes = sql == "BEGIN IMMEDIATE"
         if sql == "COMMIT" and self._writes:
-            cursor: sqlite3.Cursor = self._reaper.around("journal commit", self._connection.execute, sql)
+            try:
+                self._reaper.at("before", "journal commit")
+            except OSError as error:
+                raise _sqlite_error(error) from None
+            cursor = self._connection.execute(sql)
+            self._reaper.at("after", "journal commit")
             return cursor
         return self._connection.execute(sql, *values)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
+
+
+def _sqlite_error(error: OSError) -> sqlite3.OperationalError:
+    """What SQLite makes of the system's refusal."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    told = sqlite3.OperationalError("database or disk is full" if full else "disk I/O error")
+    told.sqlite_errorcode = sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_IOERR
+    told.sqlite_errorname = "SQLITE_FULL" if full else "SQLITE_IOERR"
+    return told
 
 
 class MortalSender:
@@ -250,8 +286,13 @@ def _kind(name: str) -> str:
     return "data" if _DATA_NAME.fullmatch(name) else "page"
 
 
-def wrap(reaper: Reaper) -> None:
-    """Let this process construct mortal ports in place of its own."""
+def wrap(reaper: Reaper, mounts: Path | None = None) -> None:
+    """Let this process construct mortal ports in place of its own.
+
+    Args:
+        reaper: beside each port.
+        mounts: what to believe of the file systems, in place of the system's own word.
+    """
     make_ports, open_journal = nightly.Ports, database.open_for_writing
 
     def ports(**given: Any) -> Any:
@@ -265,6 +306,7 @@ def wrap(reaper: Reaper) -> None:
         (acting, "Ports", ports),
         (setup, "Disk", functools.partial(MortalDisk, reaper)),
         (sqlite, "open_for_writing", opened),
+        (setup, "hold", functools.partial(hold, mounts=mounts or MOUNTS)),
     ):
         assert hasattr(module, name), f"{module.__name__}.{name} is not where ports are made any more"
         setattr(module, name, replacement)
