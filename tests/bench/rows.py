@@ -313,8 +313,8 @@ def waiting(bench: Bench) -> list[Line]:
             [("", taking), ("with manifest and start", Figure(tuple(first), "s"))],
             [("sqlite3 fetch", reading)],
             [Goal("", taking.over(reading), 3), Goal("first request within", taking, 2)],
-            "From the read manifest to the first request: journal opened, jobs matched with the plan, the night's "
-            "documents written, the engine built. The manifest has a row of its own.",
+            "From the read manifest to the first request: journal opened, jobs matched with the plan, the engine "
+            "built. The manifest has a row of its own.",
         ),
     ]
 
