@@ -39,6 +39,7 @@ sandbox: .venv/core.stamp ## serve a local Lucca to try things against
 test: check ## check, then run every test; too little coverage fails
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=95
+	@rm -f .coverage.* # what a killed program left half written; pytest has gathered the others
 	@$(BIN)/python -m coverage report --include='$(PURE_FILES)' --fail-under=100 >.venv/pure-coverage.txt || { \
 		cat .venv/pure-coverage.txt; \
 		echo 'The pure core ($(PURE)) is not covered in every branch: see above.' >&2; exit 1; }
