@@ -169,10 +169,6 @@ class Engine:
         """What the hosts said of their interface's future, for the morning."""
         return list(self._turns.announced.values())
 
-    def waits_for(self, job: m.Job) -> Action:
-        """What `job` does next, for those who show the night."""
-        return agenda.next_action(job, self._clock.now(), self._policy)
-
     def _look_up(self) -> None:
         self._wake.set()
 

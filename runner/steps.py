@@ -9,7 +9,7 @@ of the whole program.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import Enum
 from http import HTTPStatus
 from typing import Final, Protocol, TypeVar
@@ -19,7 +19,7 @@ from runner.clock import Clock
 from runner.content import Buffer
 from runner.jobs import model as m
 from runner.jobs.agenda import Step, template_of
-from runner.jobs.machine import ends_text, missing_pieces, stamp
+from runner.jobs.machine import ends_text, host_time, missing_pieces, stamp
 from runner.jobs.remedies import job_error
 from runner.output import Derivation, Output, PlaceError, Spooled, TooLargeError
 from runner.transport import (
@@ -268,7 +268,8 @@ async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome
 
 
 def _let_go(job: m.Job, tools: Tools, why: Trouble, server_date: datetime | None) -> Outcome:
-    moment = stamp(tools.clock.now(), server_date or _server_now(job, tools))
+    now = tools.clock.now()
+    moment = stamp(now, server_date or host_time(job, now))
     # An export is looked for, at once unless the host asks for patience. A report leaves no trace, so it is asked for
     # again, after a pause like any other trouble.
     trouble = why if isinstance(job.spec, m.ReportSpec) or why.retry_after_seconds else None
@@ -276,13 +277,8 @@ def _let_go(job: m.Job, tools: Tools, why: Trouble, server_date: datetime | None
 
 
 def _stamp(job: m.Job, tools: Tools) -> m.Stamp:
-    return stamp(tools.clock.now(), _server_now(job, tools))
-
-
-def _server_now(job: m.Job, tools: Tools) -> datetime | None:
-    """The host's own time, carried on from its last `Date` header."""
-    seen = job.live.server_date
-    return None if seen is None else seen[0] + timedelta(seconds=tools.clock.now().boot_seconds - seen[1])
+    now = tools.clock.now()
+    return stamp(now, host_time(job, now))
 
 
 # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ from runner.credentials import CredentialError, Secret
 from runner.engine import Engine
 from runner.errors import StorageError
 from runner.jobs import model as m
-from runner.jobs.agenda import Policy
+from runner.jobs.agenda import Policy, next_action
 from runner.jobs.machine import stamp
 from runner.journal import SqliteJournal
 from runner.journal.protocol import StaleHolderError
@@ -166,7 +166,8 @@ def test_ten_thousand_jobs_that_wait_cost_no_task_each(tmp_path: Path) -> None:
             )
             await clock.wait(10.0)
             more = len(asyncio.all_tasks()) - before
-            shown = {type(engine.waits_for(job)).__name__ for job in engine.jobs.values()}
+            now = clock.now()
+            shown = {type(next_action(job, now, Policy())).__name__ for job in engine.jobs.values()}
             await run
             return more, engine.reason, shown
 
