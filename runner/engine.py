@@ -11,7 +11,7 @@ Nobody waits in a task of his own: a job that waits is an entry in a heap, so te
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from operator import attrgetter
 from random import Random
@@ -25,6 +25,7 @@ from runner.clock import Clock, wait_for
 from runner.credentials import CredentialError
 from runner.errors import RunnerError
 from runner.jobs import agenda
+from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import Action, Conclude, Do, Policy, Step, Wait
 from runner.jobs.machine import advance
@@ -46,9 +47,9 @@ LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 KEYS_AT_A_TIME: Final = 8
 
-_stored: Final = attrgetter(*(f.name for f in fields(m.Job) if f.name != "live"))
+_stored: Final = attrgetter(*(name for name in m.Job.__struct_fields__ if name != "live"))
 
-Observer = Callable[[m.Job, m.Job, m.Event], None]
+Observer = Callable[[m.Job, m.Job, ev.Event], None]
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class _Entry:
 
     tenant: Tenant
     lane: tuple[str, str] | None
-    opening: m.Event | None = None
+    opening: ev.Event | None = None
     open: bool = True
     busy: bool = False
     troubles: int = 0
@@ -114,7 +115,7 @@ class Engine:
         self._key_fetchers = 0
         self._fatal: RunnerError | None = None
 
-    def add(self, client: Client, jobs: Iterable[tuple[m.Job, m.Event | None]]) -> None:
+    def add(self, client: Client, jobs: Iterable[tuple[m.Job, ev.Event | None]]) -> None:
         """Take up jobs of a tenant, each with the event that opens it again, if one does."""
         tenant = self._turns.tenant(client)
         for job, opening in jobs:
@@ -327,7 +328,7 @@ class Engine:
         tenant = self._entries[id_].tenant
         assert tenant.parked is not None  # noqa: S101 - said by the caller
         code, detail = tenant.parked
-        failed = m.Failed(job_error(code, self.jobs[id_].spec, detail))
+        failed = ev.Failed(job_error(code, self.jobs[id_].spec, detail))
         await self._guarded(id_, self._apply(id_, Outcome((failed,))))
 
     async def _guarded(self, id_: int, work: Coroutine[object, object, None]) -> None:
@@ -364,7 +365,7 @@ class Engine:
     async def _apply(self, id_: int, outcome: Outcome) -> None:
         entry = self._entries[id_]
         for event in outcome.events:
-            if isinstance(event, m.Failed):
+            if isinstance(event, ev.Failed):
                 if event.error.code is m.ErrorCode.KEY_REFUSED and entry.tenant.parked is None:
                     self._park(
                         entry.tenant, event.error.code, "refused to another job of this tenant just now"
@@ -401,7 +402,7 @@ class Engine:
             return
         if entry.bad_answers >= BAD_ANSWERS:
             entry.bad_answers = 0
-            await self._record(id_, m.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail)))
+            await self._record(id_, ev.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail)))
             return
         entry.not_before = self._clock.now().boot_seconds + pause
         if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
@@ -415,17 +416,17 @@ class Engine:
             if entry.open and (entry.lane is None or self._lanes[entry.lane][0] == id_):
                 self._schedule(id_)
 
-    async def _record(self, id_: int, event: m.Event) -> m.Job:
+    async def _record(self, id_: int, event: ev.Event) -> m.Job:
         """Let the event happen to the job: stored first, then known."""
         before = self.jobs[id_]
         now = self._clock.now()
         after = advance(before, event, now)
         if _stored(before) != _stored(after):
-            note = event.why if isinstance(event, m.TriggerLetGo) else ""
+            note = event.why if isinstance(event, ev.TriggerLetGo) else ""
             await self._journal.record(before, after, type(event).__name__, self._night, now.wall, note)
             self.touched.add(id_)
         self.jobs[id_] = after
-        if before.live.staged and not after.live.staged and not isinstance(event, m.Placed):
+        if before.live.staged and not after.live.staged and not isinstance(event, ev.Placed):
             await self._output.discard([temp for staged in before.live.staged for _, temp in staged.parts])
         if after.state is not before.state:
             _log.info(

@@ -5,9 +5,11 @@ is worked out in `missed_reports`, from what the journal knows.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
+
+from msgspec.structs import replace
 
 from runner.errors import ManifestError
 from runner.jobs.model import ExportSpec, Identity, ReportSpec, Spec

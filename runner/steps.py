@@ -8,15 +8,18 @@ of the whole program.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 from http import HTTPStatus
 from typing import Final, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from runner import content, derived, lucca
 from runner.clock import Clock
 from runner.content import Buffer
+from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import Step, template_of
 from runner.jobs.machine import ends_text, host_time, missing_pieces, stamp
@@ -60,7 +63,7 @@ class Trouble:
 class Outcome:
     """What came of a step: events in order, then perhaps trouble that makes it worth waiting."""
 
-    events: tuple[m.Event, ...] = ()
+    events: tuple[ev.Event, ...] = ()
     trouble: Trouble | None = None
 
 
@@ -105,7 +108,7 @@ class Tools:
     output: Output
     memory: Memory
     night: date
-    record: Callable[[m.Event], Awaitable[m.Job]]
+    record: Callable[[ev.Event], Awaitable[m.Job]]
     scrub: Callable[[str], str]
 
 
@@ -144,7 +147,7 @@ def _trouble(trouble: _Any, tools: Tools) -> Trouble:
 
 
 def _failed(job: m.Job, code: m.ErrorCode, detail: str) -> Outcome:
-    return Outcome((m.Failed(job_error(code, job.spec, detail)),))
+    return Outcome((ev.Failed(job_error(code, job.spec, detail)),))
 
 
 async def _send(tools: Tools, request: lucca.Request) -> Answer:
@@ -174,7 +177,7 @@ def _report(job: m.Job) -> m.ReportSpec:
 async def _survey(job: m.Job, tools: Tools) -> Outcome:
     answer = await _ask(tools, lucca.latest_exports(_export(job).configuration_id))
     items = tuple(m.Sighting(line.id, line.ends_at) for line in lucca.read_export_list(answer.body))
-    return Outcome((m.Listed(items, server_date=lucca.server_date(answer.headers)),))
+    return Outcome((ev.Listed(items, server_date=lucca.server_date(answer.headers)),))
 
 
 async def _poll(job: m.Job, tools: Tools) -> Outcome:
@@ -185,7 +188,7 @@ async def _poll(job: m.Job, tools: Tools) -> Outcome:
     # A server that ignores the page would answer the same for ever.
     news = any(item.id not in seen for item in items)
     complete = len(lines) < lucca.LOOK_BACK or not news
-    return Outcome((m.Listed(items, complete=complete, server_date=lucca.server_date(answer.headers)),))
+    return Outcome((ev.Listed(items, complete=complete, server_date=lucca.server_date(answer.headers)),))
 
 
 def _doubled(job: m.Job, tools: Tools) -> bool:
@@ -204,18 +207,18 @@ async def _identify(job: m.Job, tools: Tools) -> Outcome:
             raise
         # Not there under either path: it was archived meanwhile, and is nobody's.
         missed_both = job.live.missed_path is not None
-        return Outcome((m.Identified(id_, None) if missed_both else m.PathMissed(doubled),))
+        return Outcome((ev.Identified(id_, None) if missed_both else ev.PathMissed(doubled),))
     identity = lucca.read_export_identity(answer.body)
     if identity.id != id_:
         raise lucca.NotContentError("another export than the one asked for")
     await tools.memory.remember_doubled(domain, doubled)
     ours = identity.configuration_id in (None, _export(job).configuration_id)
-    return Outcome((m.Identified(id_, identity.ends_at if ours else None),))
+    return Outcome((ev.Identified(id_, identity.ends_at if ours else None),))
 
 
 async def _trigger(job: m.Job, tools: Tools) -> Outcome:
     spec = job.spec
-    job = await tools.record(m.Triggered(_stamp(job, tools)))
+    job = await tools.record(ev.Triggered(_stamp(job, tools)))
     if isinstance(spec, m.ExportSpec):
         request = lucca.run_export(spec.configuration_id, spec.ends_at)
     else:
@@ -225,10 +228,10 @@ async def _trigger(job: m.Job, tools: Tools) -> Outcome:
     try:
         answer = await _send(tools, request)
     except NotSentError as error:
-        return Outcome((m.TriggerUnsent(),), Trouble(Bearing.PASSING, error.detail))
+        return Outcome((ev.TriggerUnsent(),), Trouble(Bearing.PASSING, error.detail))
     except UnreachableError as error:
-        failed = m.Failed(job_error(m.ErrorCode.UNREACHABLE, spec, error.detail))
-        return Outcome((m.TriggerUnsent(), failed))
+        failed = ev.Failed(job_error(m.ErrorCode.UNREACHABLE, spec, error.detail))
+        return Outcome((ev.TriggerUnsent(), failed))
     except (LostError, BrokenAnswerError) as error:
         return _let_go(job, tools, _trouble(error, tools), None)
     try:
@@ -236,7 +239,7 @@ async def _trigger(job: m.Job, tools: Tools) -> Outcome:
             return _export_triggered(job, tools, answer)
         return await _report_triggered(job, tools, answer)
     except lucca.ThrottledError as trouble:
-        return Outcome((m.TriggerUnsent(),), _trouble(trouble, tools))
+        return Outcome((ev.TriggerUnsent(),), _trouble(trouble, tools))
 
 
 def _export_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome:
@@ -245,7 +248,7 @@ def _export_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome:
         patience = lucca.retry_after_seconds(answer.headers)
         why = Trouble(Bearing.PASSING, tools.scrub(result.why), patience)
         return _let_go(job, tools, why, lucca.server_date(answer.headers))
-    return Outcome((m.TriggerAnswered(result, stamp(tools.clock.now(), lucca.server_date(answer.headers))),))
+    return Outcome((ev.TriggerAnswered(result, stamp(tools.clock.now(), lucca.server_date(answer.headers))),))
 
 
 async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome:
@@ -259,11 +262,11 @@ async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome
             raise
         assert isinstance(spec.template, m.TemplateBody)  # noqa: S101 - said above, for the type checker
         await tools.memory.forget_template(spec.domain, spec.template.sha256)
-        return Outcome((m.TemplateRefused(),))
+        return Outcome((ev.TemplateRefused(),))
     except (lucca.PassingError, lucca.NotContentError) as trouble:
         return _let_go(job, tools, _trouble(trouble, tools), lucca.server_date(answer.headers))
     return Outcome(
-        (m.TriggerAnswered(report_id, stamp(tools.clock.now(), lucca.server_date(answer.headers))),)
+        (ev.TriggerAnswered(report_id, stamp(tools.clock.now(), lucca.server_date(answer.headers))),)
     )
 
 
@@ -273,7 +276,7 @@ def _let_go(job: m.Job, tools: Tools, why: Trouble, server_date: datetime | None
     # An export is looked for, at once unless the host asks for patience. A report leaves no trace, so it is asked for
     # again, after a pause like any other trouble.
     trouble = why if isinstance(job.spec, m.ReportSpec) or why.retry_after_seconds else None
-    return Outcome((m.TriggerLetGo(moment, why.detail),), trouble)
+    return Outcome((ev.TriggerLetGo(moment, why.detail),), trouble)
 
 
 def _stamp(job: m.Job, tools: Tools) -> m.Stamp:
@@ -293,7 +296,7 @@ async def _create_template(job: m.Job, tools: Tools) -> Outcome:
         answer = await _ask(tools, lucca.create_template(template.body))
         known = lucca.read_created_id(answer.body)
         await tools.memory.remember_template(domain, template.sha256, known)
-    return Outcome((m.TemplateCreated(known),))
+    return Outcome((ev.TemplateCreated(known),))
 
 
 async def _poll_report(job: m.Job, tools: Tools) -> Outcome:
@@ -302,10 +305,10 @@ async def _poll_report(job: m.Job, tools: Tools) -> Outcome:
     except lucca.RefusedError as refusal:
         if refusal.code != "not_found":
             raise
-        return Outcome((m.ReportLost(),))
+        return Outcome((ev.ReportLost(),))
     status = lucca.read_report_status(answer.body, job.remote_ids[-1])
     return Outcome(
-        (m.ReportPolled("done" if status == "done" else "error" if status == "error" else "pending"),)
+        (ev.ReportPolled("done" if status == "done" else "error" if status == "error" else "pending"),)
     )
 
 
@@ -329,7 +332,7 @@ async def _fetch(job: m.Job, tools: Tools) -> Outcome:
     except lucca.RefusedError as refusal:
         if refusal.code != "not_found":
             raise
-        return Outcome((m.ReportLost(),))
+        return Outcome((ev.ReportLost(),))
 
 
 async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
@@ -363,18 +366,18 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
         if refusal.code != "not_found":
             raise
         if job.live.missed_path is None:
-            return Outcome((m.PathMissed(doubled),))
+            return Outcome((ev.PathMissed(doubled),))
         if job.triggers and remote_id not in job.live.known:
             # Only the POST's answer told this number. What our POST made will be in the list.
-            return Outcome((m.Misattributed(remote_id, None, exists=False),))
+            return Outcome((ev.Misattributed(remote_id, None, exists=False),))
         raise
     except content.NotContentError as error:
         raise lucca.NotContentError(error.reason) from None
     except _NotOursError as other:
-        return Outcome((m.Misattributed(remote_id, other.ends_at),))
+        return Outcome((ev.Misattributed(remote_id, other.ends_at),))
     await tools.memory.remember_doubled(spec.domain, doubled)
     told = m.Content(remote_id, len(spooled.result.entries), spooled.result.starts_at)
-    return Outcome((m.Fetched(replace(staged, content=told)),))
+    return Outcome((ev.Fetched(replace(staged, content=told)),))
 
 
 async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:
@@ -385,7 +388,7 @@ async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) 
 
     request = lucca.report_content(remote_id, format_)
     _, staged = await _download(job, tools, request, (remote_id, format_), inspect)
-    return Outcome((m.Fetched(staged),))
+    return Outcome((ev.Fetched(staged),))
 
 
 async def _download(
@@ -425,16 +428,16 @@ async def _place(job: m.Job, tools: Tools) -> Outcome:
         temps.update({record.path: temp for record, temp in staged.parts})
     if temps:
         records = tuple(record for staged in job.live.staged for record, _ in staged.parts)
-        job = await tools.record(m.Named(records))
+        job = await tools.record(ev.Named(records))
     unplaced = tuple(record for record in job.files if not record.placed)
     if not unplaced:
-        return Outcome((m.Placed(()),))
+        return Outcome((ev.Placed(()),))
     result = await tools.output.place(unplaced, temps)
-    events: tuple[m.Event, ...] = ()
+    events: tuple[ev.Event, ...] = ()
     if result.missing:
-        events = (m.FilesMissed(tuple(result.missing)),)
+        events = (ev.FilesMissed(tuple(result.missing)),)
     if result.placed:
-        events = (*events, m.Placed(tuple(result.placed)))
+        events = (*events, ev.Placed(tuple(result.placed)))
     return Outcome(events)
 
 

@@ -1,10 +1,12 @@
 """Jobs and moments for the tests of `runner.jobs`, with the words to make something happen to them."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from runner.clock import Instant
+from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.machine import advance, stamp
 
@@ -56,7 +58,7 @@ def report(**changes: Any) -> m.Job:
     return m.Job(**{"id": 2, "spec": REPORT, **changes})
 
 
-def happen(job: m.Job, *events: m.Event, seconds: float = 0.0) -> m.Job:
+def happen(job: m.Job, *events: ev.Event, seconds: float = 0.0) -> m.Job:
     """The job after these, all at one moment."""
     for event in events:
         job = advance(job, event, at(seconds))
@@ -65,30 +67,30 @@ def happen(job: m.Job, *events: m.Event, seconds: float = 0.0) -> m.Job:
 
 def listed(
     *items: int | tuple[int, str], complete: bool = True, server_date: datetime | None = None
-) -> m.Listed:
+) -> ev.Listed:
     """A list of exports: bare ids, or ids with their ends."""
     sightings = tuple(m.Sighting(i) if isinstance(i, int) else m.Sighting(*i) for i in items)
-    return m.Listed(sightings, complete, server_date)
+    return ev.Listed(sightings, complete, server_date)
 
 
-def triggered(seconds: float = 0.0) -> m.Triggered:
+def triggered(seconds: float = 0.0) -> ev.Triggered:
     """The intent was stored at that second."""
-    return m.Triggered(stamp(at(seconds)))
+    return ev.Triggered(stamp(at(seconds)))
 
 
-def let_go(seconds: float = 0.0) -> m.TriggerLetGo:
+def let_go(seconds: float = 0.0) -> ev.TriggerLetGo:
     """The POST was let go at that second."""
-    return m.TriggerLetGo(stamp(at(seconds)), "timed out")
+    return ev.TriggerLetGo(stamp(at(seconds)), "timed out")
 
 
-def answered(remote_id: int, seconds: float = 0.0) -> m.TriggerAnswered:
+def answered(remote_id: int, seconds: float = 0.0) -> ev.TriggerAnswered:
     """The POST was answered at that second."""
-    return m.TriggerAnswered(remote_id, stamp(at(seconds)))
+    return ev.TriggerAnswered(remote_id, stamp(at(seconds)))
 
 
-def failed(code: m.ErrorCode = m.ErrorCode.REJECTED) -> m.Failed:
+def failed(code: m.ErrorCode = m.ErrorCode.REJECTED) -> ev.Failed:
     """Something definite."""
-    return m.Failed(m.JobError(code, "it went wrong"))
+    return ev.Failed(m.JobError(code, "it went wrong"))
 
 
 def record(remote_id: int, format_: str = "json", *, placed: bool = False) -> m.FileRecord:
@@ -109,13 +111,13 @@ def staged(
 def put_in_place(job: m.Job) -> m.Job:
     """What is staged gets its names, then its places."""
     records = tuple(r for s in job.live.staged for r, _ in s.parts)
-    return happen(job, m.Named(records), m.Placed(tuple(r.path for r in records)))
+    return happen(job, ev.Named(records), ev.Placed(tuple(r.path for r in records)))
 
 
 def downloaded(job: m.Job, *, entries: int = 5) -> m.Job:
     """A downloading export job with all its exports fetched and placed."""
     for remote_id in job.remote_ids:
-        job = put_in_place(happen(job, m.Fetched(staged(remote_id, entries=entries))))
+        job = put_in_place(happen(job, ev.Fetched(staged(remote_id, entries=entries))))
     return job
 
 

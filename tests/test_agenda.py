@@ -1,14 +1,17 @@
 """A job decides what comes next so that nothing is triggered twice or forgotten, and a restart changes nothing."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as moved
 from datetime import datetime, timedelta
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from runner.clock import Instant
+from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import (
     FRESH_SECONDS,
@@ -74,7 +77,7 @@ def waiting(*, polled: float | None = 10.0, triggers: int = 1) -> m.Job:
 def refusal(action: Action) -> m.JobError:
     """The error that this action concludes with."""
     assert isinstance(action, Conclude)
-    assert isinstance(action.event, m.Failed)
+    assert isinstance(action.event, ev.Failed)
     return action.event.error
 
 
@@ -104,8 +107,8 @@ def test_what_a_bare_list_shows_is_asked_before_anything_else() -> None:
 
 def test_a_post_whose_answer_was_lost_counts_as_sent() -> None:
     job = happen(export(), listed(), triggered())
-    assert act(restarted(job), 1) == Conclude(m.Resumed())
-    assert act(happen(waiting(), triggered(HOUR)), HOUR) == Conclude(m.Resumed())
+    assert act(restarted(job), 1) == Conclude(ev.Resumed())
+    assert act(happen(waiting(), triggered(HOUR)), HOUR) == Conclude(ev.Resumed())
 
 
 # ── exports: polling ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +159,7 @@ def test_after_the_last_trigger_the_hour_is_waited_once_more_and_then_it_fails()
 
 
 def test_a_retry_gives_all_its_triggers_again_after_the_hour() -> None:
-    job = happen(waiting(triggers=3), failed(ErrorCode.NO_EXPORT), m.Retried(stamp(at(60))))
+    job = happen(waiting(triggers=3), failed(ErrorCode.NO_EXPORT), ev.Retried(stamp(at(60))))
     assert act(job, 60) == Do(Step.POLL)
     job = happen(job, listed(), seconds=61)
     assert isinstance(act(job, 62), Wait)
@@ -190,7 +193,7 @@ def test_after_a_reboot_the_servers_dates_count_and_no_wall_clock(passed: float,
     seen = START + timedelta(seconds=int(passed))
     rebooted = Instant(START + timedelta(seconds=passed + wall), 7.0, "boot-2")
     job = advance(restarted(job), listed(server_date=seen), rebooted)
-    elapsed = elapsed_seconds(job, replace(rebooted, boot_seconds=17.0))
+    elapsed = elapsed_seconds(job, moved(rebooted, boot_seconds=17.0))
     assert elapsed is not None
     assert passed + 10 - 3.5 <= elapsed <= passed + 10
 
@@ -219,7 +222,7 @@ def test_a_report_creates_its_template_once_and_then_itself() -> None:
     assert template_of(report()) == 12
     job = report(spec=replace(REPORT, template=TEMPLATE))
     assert act(job, 0) == Do(Step.CREATE_TEMPLATE)
-    job = happen(job, m.TemplateCreated(31))
+    job = happen(job, ev.TemplateCreated(31))
     assert act(job, 0) == Do(Step.TRIGGER)
     assert template_of(job) == 31
 
@@ -228,21 +231,23 @@ def test_a_report_is_polled_until_it_is_there_or_takes_too_long() -> None:
     job = happen(report(), triggered(), answered(7))
     assert act(job, 0.1) == Wait(1000.0 + 10 / 16)
     assert act(job, 1) == Do(Step.POLL_REPORT)
-    job = happen(job, m.ReportPolled("pending"), seconds=1)
+    job = happen(job, ev.ReportPolled("pending"), seconds=1)
     assert act(job, 1.5) == Wait(1001.0 + 10 / 8)
     assert act(job, HOUR - 1) == Do(Step.POLL_REPORT)
     assert act(job, HOUR) == Do(Step.POLL_REPORT), "it could not be asked all that time"
-    assert act(happen(job, m.ReportPolled("pending"), seconds=HOUR - 1), HOUR) == Conclude(m.ReportTimedOut())
+    assert act(happen(job, ev.ReportPolled("pending"), seconds=HOUR - 1), HOUR) == Conclude(
+        ev.ReportTimedOut()
+    )
     assert act(restarted(job), HOUR * 9) == Do(Step.POLL_REPORT), "it may have been done long ago"
 
 
 def test_a_report_whose_time_cannot_be_told_is_polled_on() -> None:
-    job = happen(restarted(happen(report(), triggered(), answered(7))), m.ReportPolled("pending"))
+    job = happen(restarted(happen(report(), triggered(), answered(7))), ev.ReportPolled("pending"))
     assert act(job, at(60, boot="boot-2", boot_seconds=2000.0, wall=-9000.0)) == Do(Step.POLL_REPORT)
 
 
 def test_a_report_that_is_gone_is_created_again() -> None:
-    assert act(happen(report(), triggered(), answered(7), m.ReportLost()), 0) == Do(Step.TRIGGER)
+    assert act(happen(report(), triggered(), answered(7), ev.ReportLost()), 0) == Do(Step.TRIGGER)
 
 
 # ── downloading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,7 +256,7 @@ def test_a_report_that_is_gone_is_created_again() -> None:
 def test_an_export_is_fetched_and_placed_one_after_the_other() -> None:
     job = happen(waiting(), listed((290, ENDS), (291, ENDS)))
     assert act(job, 0) == Do(Step.FETCH)
-    job = happen(job, m.Fetched(staged(290)))
+    job = happen(job, ev.Fetched(staged(290)))
     assert act(job, 0) == Do(Step.PLACE)
     job = put_in_place(job)
     assert act(job, 0) == Do(Step.FETCH)
@@ -259,15 +264,15 @@ def test_an_export_is_fetched_and_placed_one_after_the_other() -> None:
 
 
 def test_the_formats_of_a_report_are_placed_together() -> None:
-    job = happen(report(), triggered(), answered(7), m.ReportPolled("done"))
-    job = happen(job, m.Fetched(staged(7, "csv", entries=None)))
+    job = happen(report(), triggered(), answered(7), ev.ReportPolled("done"))
+    job = happen(job, ev.Fetched(staged(7, "csv", entries=None)))
     assert act(job, 0) == Do(Step.FETCH)
-    job = happen(job, m.Fetched(staged(7, "excel", entries=None)))
+    job = happen(job, ev.Fetched(staged(7, "excel", entries=None)))
     assert act(job, 0) == Do(Step.PLACE)
 
 
 def test_names_without_files_are_cleared_up_first_and_nothing_is_fetched_that_is_there() -> None:
-    job = happen(waiting(), listed((290, ENDS)), m.Fetched(staged(290)), m.Named((record(290),)))
+    job = happen(waiting(), listed((290, ENDS)), ev.Fetched(staged(290)), ev.Named((record(290),)))
     assert act(restarted(job), 0) == Do(Step.PLACE)
     whole = replace(downloaded(job), state=State.DOWNLOADING)
     assert act(restarted(whole), 0) == Do(Step.PLACE)
@@ -296,14 +301,14 @@ def test_a_bare_list_is_no_excuse_to_miss_a_late_twin() -> None:
     job = looking(restarted(downloaded(happen(waiting(triggers=2), listed((291, ENDS))))))
     job = happen(job, listed(291, 292))
     assert act(job, 0) == Do(Step.IDENTIFY)
-    assert act(happen(job, m.Identified(292, ENDS)), 0) == Do(Step.FETCH)
-    assert act(happen(job, m.Identified(292, EARLIER)), 0) == Rest()
+    assert act(happen(job, ev.Identified(292, ENDS)), 0) == Do(Step.FETCH)
+    assert act(happen(job, ev.Identified(292, EARLIER)), 0) == Rest()
     assert act(looked(job), 0) == Rest()
 
 
 def test_a_look_at_a_long_list_reads_all_of_it() -> None:
     job = looking(restarted(downloaded(happen(waiting(triggers=2), listed((291, ENDS))))))
-    job = happen(job, listed(292, complete=False), m.Identified(292, EARLIER))
+    job = happen(job, listed(292, complete=False), ev.Identified(292, EARLIER))
     assert act(job, 0) == Do(Step.POLL)
     assert looked(job).live.listed == 0
 
@@ -376,7 +381,7 @@ class World:
     def date(self) -> datetime | None:
         return START + timedelta(seconds=int(self.true)) if self.dates else None
 
-    def happens(self, *events: m.Event) -> None:
+    def happens(self, *events: ev.Event) -> None:
         """Let it happen, and hold the job to what is promised whatever happens."""
         for event in events:
             before, self.job = self.job, advance(self.job, event, self.now())
@@ -426,12 +431,12 @@ class World:
         self.seen &= {*self.job.remote_ids, *self.job.foreign_ids}
         self.looked_at = None
         if self.job.error is not None and self.job.error.code in m.TAKEN_UP_AGAIN:
-            self.happens(m.Reopened())
+            self.happens(ev.Reopened())
         elif owes_a_look(self.job, self.now()):
             self.job = looking(self.job)
 
     def retry(self) -> None:
-        self.happens(m.Retried(stamp(self.now())))
+        self.happens(ev.Retried(stamp(self.now())))
         self.counted = self.tries = self.losses = 0
         self.seen &= {*self.job.remote_ids, *self.job.foreign_ids}
 
@@ -446,7 +451,7 @@ class World:
             assert action.until_boot_seconds > self.now().boot_seconds, "a wait for nothing"
             self.true = self.booted + action.until_boot_seconds + 0.001
         elif isinstance(action, Conclude):
-            if isinstance(action.event, m.ReportTimedOut):
+            if isinstance(action.event, ev.ReportTimedOut):
                 self.tries += 1
             self.happens(action.event)
         elif self.ordinary(trouble):
@@ -459,8 +464,8 @@ class World:
                 self.seen &= {*self.job.remote_ids, *self.job.foreign_ids}
         return True
 
-    def sightings(self, ids: list[int]) -> m.Listed:
-        return m.Listed(
+    def sightings(self, ids: list[int]) -> ev.Listed:
+        return ev.Listed(
             tuple(m.Sighting(i, None if self.bare else self.ledger[i]) for i in ids), True, self.date()
         )
 
@@ -482,10 +487,10 @@ class World:
     def identify(self, trouble: float) -> None:
         id_ = self.job.live.unidentified[0]
         if not self.ordinary(trouble):
-            self.happens(m.PathMissed())
+            self.happens(ev.PathMissed())
         elif not self.ordinary(trouble / 4):
             self.ledger.pop(id_, None)  # archived meanwhile
-        self.happens(m.Identified(id_, self.ledger.get(id_)))
+        self.happens(ev.Identified(id_, self.ledger.get(id_)))
 
     def trigger(self, trouble: float) -> None:
         kind = self.job.spec.kind
@@ -499,7 +504,7 @@ class World:
             assert all(self.true - post >= HOUR - 1 for post in self.posts), "triggered twice within the hour"
         seen = self.job.live.server_date
         host = None if seen is None else seen[0] + timedelta(seconds=self.now().boot_seconds - seen[1])
-        self.happens(m.Triggered(stamp(self.now(), host)))
+        self.happens(ev.Triggered(stamp(self.now(), host)))
         self.looked_at = None
         sent = self.true
         self.true += self.chance.uniform(0, 15)
@@ -509,7 +514,7 @@ class World:
             else self.chance.choice(["unsent", "let_go", "crash", "no", "odd"])
         )
         if outcome == "unsent":
-            self.happens(m.TriggerUnsent())
+            self.happens(ev.TriggerUnsent())
             return
         self.counted += 1
         self.posts.append(sent if outcome == "crash" else self.true)
@@ -528,52 +533,52 @@ class World:
         elif outcome == "crash":
             self.restart(reboot=self.chance.random() < 0.3)
         elif outcome == "let_go" or not arrived:
-            self.happens(m.TriggerLetGo(stamp(self.now(), self.date()), "timed out"))
+            self.happens(ev.TriggerLetGo(stamp(self.now(), self.date()), "timed out"))
         else:
-            self.happens(m.TriggerAnswered(id_, stamp(self.now(), self.date())))
+            self.happens(ev.TriggerAnswered(id_, stamp(self.now(), self.date())))
 
     def fetch(self, trouble: float) -> None:
         id_, format_ = missing_pieces(self.job)[0]
         if self.job.spec.kind == "report":
             if not self.ordinary(trouble):
                 self.losses += 1
-                self.happens(m.ReportLost())
+                self.happens(ev.ReportLost())
             else:
-                self.happens(m.Fetched(staged(id_, format_, entries=None)))
+                self.happens(ev.Fetched(staged(id_, format_, entries=None)))
         elif not self.ordinary(trouble):
-            self.happens(m.PathMissed())
+            self.happens(ev.PathMissed())
         elif (end := self.ledger.get(id_)) != ENDS:
-            self.happens(m.Misattributed(id_, end))
+            self.happens(ev.Misattributed(id_, end))
         else:
-            self.happens(m.Fetched(staged(id_, entries=self.chance.randint(0, 2))))
+            self.happens(ev.Fetched(staged(id_, entries=self.chance.randint(0, 2))))
 
     def place(self, trouble: float) -> None:
         fresh = tuple(r for s in self.job.live.staged for r, _ in s.parts)
         if fresh:
-            self.happens(m.Named(fresh))
+            self.happens(ev.Named(fresh))
         if not self.ordinary(trouble / 2):
             self.restart(reboot=False)
             return
         unplaced = [r.path for r in self.job.files if not r.placed]
         gone = [path for path in unplaced if path not in {r.path for r in fresh}]
         if gone:
-            self.happens(m.FilesMissed(tuple(gone)))
-        self.happens(m.Placed(tuple(path for path in unplaced if path not in gone)))
+            self.happens(ev.FilesMissed(tuple(gone)))
+        self.happens(ev.Placed(tuple(path for path in unplaced if path not in gone)))
 
     def poll_report(self, trouble: float) -> None:
         if self.ordinary(trouble):
-            self.happens(m.ReportPolled(self.chance.choice(["pending", "done"]) if trouble else "done"))
+            self.happens(ev.ReportPolled(self.chance.choice(["pending", "done"]) if trouble else "done"))
         elif self.ordinary(0.5):
             self.tries += 1
-            self.happens(m.ReportPolled("error"))
+            self.happens(ev.ReportPolled("error"))
         else:
             self.losses += 1
-            self.happens(m.ReportLost())
+            self.happens(ev.ReportLost())
         assert self.tries <= MAX_REPORT_ERRORS + 1
         assert self.losses <= MAX_LOSSES + 1
 
     def create_template(self, _trouble: float) -> None:
-        self.happens(m.TemplateCreated(31))
+        self.happens(ev.TemplateCreated(31))
 
 
 def play(world: World, turns: int) -> None:

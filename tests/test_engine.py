@@ -5,13 +5,13 @@ import errno
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from runner.app.nightly import JournalMemory, Nightly
 from runner.credentials import CredentialError, Secret

@@ -1,10 +1,11 @@
 """An export is found, triggered, waited for and told apart so that no hour of work is lost or paid twice."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
+from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.machine import (
     EXPORT_TABLE,
@@ -36,28 +37,28 @@ from tests.job_samples import (
     triggered,
 )
 
-EVENTS: tuple[m.Event, ...] = (
+EVENTS: tuple[ev.Event, ...] = (
     listed(),
-    m.Identified(290, ENDS),
+    ev.Identified(290, ENDS),
     triggered(),
-    m.TriggerUnsent(),
+    ev.TriggerUnsent(),
     let_go(),
     answered(290),
-    m.Resumed(),
-    m.Fetched(staged(290)),
-    m.PathMissed(),
-    m.Misattributed(290, None),
-    m.Named(()),
-    m.Placed(()),
-    m.FilesMissed(()),
-    m.TemplateCreated(1),
-    m.TemplateRefused(),
-    m.ReportPolled("done"),
-    m.ReportTimedOut(),
-    m.ReportLost(),
+    ev.Resumed(),
+    ev.Fetched(staged(290)),
+    ev.PathMissed(),
+    ev.Misattributed(290, None),
+    ev.Named(()),
+    ev.Placed(()),
+    ev.FilesMissed(()),
+    ev.TemplateCreated(1),
+    ev.TemplateRefused(),
+    ev.ReportPolled("done"),
+    ev.ReportTimedOut(),
+    ev.ReportLost(),
     failed(),
-    m.Reopened(),
-    m.Retried(stamp(at(0))),
+    ev.Reopened(),
+    ev.Retried(stamp(at(0))),
 )
 
 
@@ -72,7 +73,7 @@ def polling(*, baseline: int = 289) -> m.Job:
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_what_the_table_does_not_allow_stops_the_job_before_it_can_do_harm(
-    state: State, event: m.Event
+    state: State, event: ev.Event
 ) -> None:
     if type(event) in EXPORT_TABLE.get(state, {}):
         return
@@ -110,7 +111,7 @@ def test_the_baseline_is_the_latest_id_or_0(items: tuple[int | tuple[int, str], 
 
 
 def test_the_baseline_is_never_refreshed() -> None:
-    job = happen(export(), listed((289, EARLIER)), triggered(), m.TriggerUnsent(), listed((290, EARLIER)))
+    job = happen(export(), listed((289, EARLIER)), triggered(), ev.TriggerUnsent(), listed((290, EARLIER)))
     assert job.baseline_id == 289
     assert happen(job, triggered(), let_go(), listed((291, EARLIER))).baseline_id == 289
 
@@ -145,11 +146,11 @@ def test_behind_a_later_end_nothing_is_triggered() -> None:
 def test_where_the_list_tells_no_end_the_newest_five_are_asked() -> None:
     job = happen(export(), listed(*range(280, 290)))
     assert (job.live.unidentified, job.state) == ((289, 288, 287, 286, 285), State.PENDING)
-    job = happen(job, *(m.Identified(id_, EARLIER) for id_ in (289, 288, 287, 286)))
+    job = happen(job, *(ev.Identified(id_, EARLIER) for id_ in (289, 288, 287, 286)))
     assert job.live.unidentified == (285,)
-    assert happen(job, m.Identified(285, EARLIER)).live.unidentified == ()
-    assert happen(job, m.Identified(285, ENDS)).remote_ids == (285,)
-    assert happen(job, m.Identified(285, LATER)).superseded_by == 285
+    assert happen(job, ev.Identified(285, EARLIER)).live.unidentified == ()
+    assert happen(job, ev.Identified(285, ENDS)).remote_ids == (285,)
+    assert happen(job, ev.Identified(285, LATER)).superseded_by == 285
 
 
 def test_of_what_is_above_the_baseline_all_are_asked_and_named() -> None:
@@ -157,7 +158,7 @@ def test_of_what_is_above_the_baseline_all_are_asked_and_named() -> None:
     job = restarted(happen(export(), listed((289, EARLIER))))
     job = happen(job, listed(*range(285, 297)))
     assert job.live.unidentified == (296, 295, 294, 293, 292, 291, 290)
-    job = happen(job, *(m.Identified(id_, EARLIER) for id_ in job.live.unidentified))
+    job = happen(job, *(ev.Identified(id_, EARLIER) for id_ in job.live.unidentified))
     assert (job.state, job.foreign_ids, job.flags) == (
         State.PENDING,
         tuple(range(290, 297)),
@@ -186,29 +187,29 @@ def test_any_other_end_is_foreign_and_the_job_goes_on(end: str) -> None:
 def test_an_export_that_the_list_does_not_explain_is_asked_itself(end: str | None) -> None:
     job = happen(polling(), listed(290, 291))
     assert (job.state, job.live.unidentified) == (State.POLLING, (290, 291))
-    job = happen(job, m.PathMissed())
+    job = happen(job, ev.PathMissed())
     assert job.live.missed_path is False
-    job = happen(job, m.Identified(290, end))
+    job = happen(job, ev.Identified(290, end))
     assert (job.live.missed_path, job.live.unidentified, job.foreign_ids) == (None, (291,), ())
-    job = happen(job, m.Identified(291, ENDS + ".000Z"))
+    job = happen(job, ev.Identified(291, ENDS + ".000Z"))
     assert (job.state, job.remote_ids, job.foreign_ids) == (State.DOWNLOADING, (291,), (290,))
 
 
 def test_nothing_is_asked_twice_within_one_run() -> None:
-    job = happen(polling(), listed(290), m.Identified(290, EARLIER), listed(290, 290, 291))
+    job = happen(polling(), listed(290), ev.Identified(290, EARLIER), listed(290, 290, 291))
     assert job.live.unidentified == (291,)
 
 
 def test_a_foreign_export_is_asked_again_after_a_restart_for_it_may_end_later() -> None:
-    job = restarted(happen(polling(), listed(290), m.Identified(290, EARLIER)))
+    job = restarted(happen(polling(), listed(290), ev.Identified(290, EARLIER)))
     job = happen(job, listed(290))
     assert job.live.unidentified == (290,)
-    job = happen(job, m.Identified(290, LATER))
+    job = happen(job, ev.Identified(290, LATER))
     assert (job.superseded_by, job.foreign_ids) == (290, (290,))
 
 
 def test_what_was_foreign_and_turns_out_ours_is_no_longer_called_foreign() -> None:
-    job = restarted(happen(polling(), listed(290), m.Identified(290, None)))
+    job = restarted(happen(polling(), listed(290), ev.Identified(290, None)))
     job = happen(job, listed((290, ENDS)))
     assert (job.remote_ids, job.foreign_ids, job.flags) == ((290,), (), frozenset())
 
@@ -219,7 +220,7 @@ def test_a_long_list_is_read_to_its_end_before_anything_is_concluded() -> None:
     assert (job.state, job.live.listed, job.live.polled_boot_seconds) == (State.POLLING, 100, None)
     job = happen(job, listed((390, ENDS), 391, complete=False))
     assert (job.live.listed, job.live.unidentified) == (102, (391,))
-    job = happen(job, m.Identified(391, EARLIER))
+    job = happen(job, ev.Identified(391, EARLIER))
     job = happen(job, listed())
     assert (job.state, job.remote_ids, job.live.listed) == (State.DOWNLOADING, (389, 390), 0)
     assert job.foreign_ids == (*range(290, 389), 391)
@@ -270,9 +271,9 @@ def test_after_a_second_trigger_only_the_list_shows_whether_both_arrived() -> No
 
 
 def test_a_trigger_that_was_not_executed_does_not_count() -> None:
-    job = happen(export(), listed((289, EARLIER)), triggered(), m.TriggerUnsent())
+    job = happen(export(), listed((289, EARLIER)), triggered(), ev.TriggerUnsent())
     assert (job.state, job.triggers, job.live.polled_boot_seconds) == (State.PENDING, (), None)
-    job = happen(polling(), triggered(3600), m.TriggerUnsent())
+    job = happen(polling(), triggered(3600), ev.TriggerUnsent())
     assert (job.state, len(job.triggers)) == (State.POLLING, 1)
 
 
@@ -285,7 +286,7 @@ def test_an_intent_found_after_a_crash_counts_as_sent() -> None:
     first = restarted(happen(export(), listed(), triggered(0)))
     second = restarted(happen(polling(), triggered(3600)))
     for job, count in ((first, 1), (second, 2)):
-        after = happen(job, m.Resumed(), seconds=50)
+        after = happen(job, ev.Resumed(), seconds=50)
         assert (after.state, len(after.triggers)) == (State.POLLING, count)
         assert 0 <= (after.triggers[-1].boot_seconds - job.triggers[-1].boot_seconds) <= 15
 
@@ -304,20 +305,20 @@ def test_a_post_that_was_answered_with_a_no_counts_from_that_answer_by_every_clo
 def test_an_export_is_whole_when_its_answer_and_all_that_derives_from_it_are_placed() -> None:
     job = happen(polling(), listed((290, ENDS)))
     assert missing_pieces(job) == ((290, "json"),)
-    job = happen(job, m.PathMissed(), m.Fetched(staged(290)))
+    job = happen(job, ev.PathMissed(), ev.Fetched(staged(290)))
     assert (missing_pieces(job), job.live.missed_path) == ((), None)
-    job = happen(job, m.Named((record(290), record(290, "csv"))))
+    job = happen(job, ev.Named((record(290), record(290, "csv"))))
     assert [r.placed for r in job.files] == [False, False]
-    job = happen(job, m.Placed((record(290).path, record(290, "csv").path)))
+    job = happen(job, ev.Placed((record(290).path, record(290, "csv").path)))
     assert job.state is State.DOWNLOADED
     assert [r.placed for r in job.files] == [True, True]
     assert job.contents == (m.Content(290, 5, EARLIER),)
 
 
 def test_a_name_without_its_file_is_not_a_file() -> None:
-    job = happen(polling(), listed((290, ENDS)), m.Fetched(staged(290)), m.Named((record(290),)))
+    job = happen(polling(), listed((290, ENDS)), ev.Fetched(staged(290)), ev.Named((record(290),)))
     assert missing_pieces(restarted(job)) == ((290, "json"),)
-    job = happen(restarted(job), m.FilesMissed((record(290).path,)))
+    job = happen(restarted(job), ev.FilesMissed((record(290).path,)))
     assert (job.state, job.files, job.contents) == (State.DOWNLOADING, (), ())
 
 
@@ -342,27 +343,27 @@ def test_an_empty_export_whose_twin_holds_entries_is_not_empty() -> None:
 
 
 def test_a_derived_file_that_could_not_be_made_is_flagged_until_it_is_made() -> None:
-    job = happen(polling(), listed((290, ENDS)), m.Fetched(staged(290, "json", underived=("csv",))))
-    job = happen(job, m.Named((record(290),)), m.Placed((record(290).path,)))
+    job = happen(polling(), listed((290, ENDS)), ev.Fetched(staged(290, "json", underived=("csv",))))
+    job = happen(job, ev.Named((record(290),)), ev.Placed((record(290).path,)))
     assert (job.state, job.flags) == (State.DOWNLOADED, frozenset({Flag.DERIVED}))
-    again = happen(job, m.FilesMissed((record(290).path,)))
+    again = happen(job, ev.FilesMissed((record(290).path,)))
     assert downloaded(again).flags == frozenset()
 
 
 def test_the_derived_flag_of_one_export_outlives_its_twin() -> None:
-    job = happen(polling(), listed((290, ENDS)), m.Fetched(staged(290, "json", underived=("csv",))))
-    job = happen(job, m.Named((record(290),)), m.Placed((record(290).path,)))
-    job = happen(job, listed((290, ENDS), (291, ENDS)), m.Fetched(staged(291)))
-    job = happen(job, m.Named((record(291),)), m.Placed((record(291).path,)))
+    job = happen(polling(), listed((290, ENDS)), ev.Fetched(staged(290, "json", underived=("csv",))))
+    job = happen(job, ev.Named((record(290),)), ev.Placed((record(290).path,)))
+    job = happen(job, listed((290, ENDS), (291, ENDS)), ev.Fetched(staged(291)))
+    job = happen(job, ev.Named((record(291),)), ev.Placed((record(291).path,)))
     assert job.flags == frozenset({Flag.DERIVED, Flag.DUPLICATE})
 
 
 def test_a_file_that_went_missing_is_downloaded_again_from_its_id_never_triggered() -> None:
     job = downloaded(happen(polling(), listed((290, ENDS), (291, ENDS))))
-    job = happen(job, m.FilesMissed((record(290, "csv").path,)))
+    job = happen(job, ev.FilesMissed((record(290, "csv").path,)))
     assert (job.state, len(job.triggers)) == (State.DOWNLOADING, 1)
     assert missing_pieces(job) == ((290, "json"),)
-    assert happen(restarted(job), m.Fetched(staged(290)), m.Named((record(290), record(290, "csv")))).files
+    assert happen(restarted(job), ev.Fetched(staged(290)), ev.Named((record(290), record(290, "csv")))).files
 
 
 # ── content that is not ours ─────────────────────────────────────────────────────────────────────────────────────
@@ -372,27 +373,27 @@ def test_a_file_that_went_missing_is_downloaded_again_from_its_id_never_triggere
 def test_content_of_another_end_is_foreign_and_ours_is_waited_for(
     end: str | None, superseded_by: int | None
 ) -> None:
-    job = happen(export(), listed((289, EARLIER)), triggered(), answered(290), m.Misattributed(290, end))
+    job = happen(export(), listed((289, EARLIER)), triggered(), answered(290), ev.Misattributed(290, end))
     assert (job.state, job.remote_ids, job.foreign_ids) == (State.POLLING, (), (290,))
     assert (job.flags, job.superseded_by) == (frozenset({Flag.FOREIGN}), superseded_by)
 
 
 def test_of_two_exports_the_one_that_is_not_ours_leaves_no_duplicate_behind() -> None:
     job = restarted(happen(polling(), listed((290, ENDS), (291, ENDS))))
-    job = happen(job, m.Misattributed(290, EARLIER))
+    job = happen(job, ev.Misattributed(290, EARLIER))
     assert (job.state, job.remote_ids, job.foreign_ids) == (State.DOWNLOADING, (291,), (290,))
     assert job.flags == frozenset({Flag.FOREIGN})
 
 
 def test_two_that_stay_are_still_a_duplicate() -> None:
     job = restarted(happen(polling(), listed((290, ENDS), (291, ENDS), (292, ENDS))))
-    job = happen(job, m.Misattributed(291, None))
+    job = happen(job, ev.Misattributed(291, None))
     assert (job.remote_ids, job.flags) == ((290, 292), frozenset({Flag.DUPLICATE, Flag.FOREIGN}))
 
 
 def test_an_adopted_export_that_is_not_ours_is_adopted_no_longer_and_looked_past_before_a_trigger() -> None:
     job = restarted(happen(export(), listed((289, ENDS), (288, ENDS))))
-    job = happen(job, m.Misattributed(288, EARLIER), m.Misattributed(289, LATER))
+    job = happen(job, ev.Misattributed(288, EARLIER), ev.Misattributed(289, LATER))
     assert (job.state, job.remote_ids, job.flags) == (State.PENDING, (), frozenset())
     assert job.live.polled_boot_seconds is None
     assert happen(job, listed()).superseded_by == 289
@@ -403,9 +404,9 @@ def test_an_adopted_export_that_is_not_ours_is_adopted_no_longer_and_looked_past
 
 def test_a_twin_that_comes_late_is_downloaded_and_shown() -> None:
     job = downloaded(happen(polling(), triggered(3600), let_go(3601), listed((291, ENDS))))
-    job = happen(restarted(job), m.PathMissed(), listed((290, EARLIER), (291, ENDS)))
+    job = happen(restarted(job), ev.PathMissed(), listed((290, EARLIER), (291, ENDS)))
     assert (job.state, job.foreign_ids) == (State.DOWNLOADED, ())
-    job = happen(job, listed(292), m.Identified(292, ENDS))
+    job = happen(job, listed(292), ev.Identified(292, ENDS))
     assert (job.state, job.remote_ids, job.flags) == (
         State.DOWNLOADING,
         (291, 292),
@@ -417,8 +418,8 @@ def test_a_twin_that_comes_late_is_downloaded_and_shown() -> None:
 @pytest.mark.parametrize("code", [ErrorCode.NO_EXPORT, ErrorCode.SUPERSEDED])
 def test_an_export_that_comes_after_all_is_taken(code: ErrorCode) -> None:
     job = happen(polling(), failed(code))
-    assert happen(job, m.PathMissed(), listed()).state is State.FAILED
-    job = downloaded(happen(job, listed(290), m.Identified(290, ENDS)))
+    assert happen(job, ev.PathMissed(), listed()).state is State.FAILED
+    job = downloaded(happen(job, listed(290), ev.Identified(290, ENDS)))
     assert (job.state, job.error) == (State.DOWNLOADED, None)
 
 
@@ -431,32 +432,32 @@ def test_a_failed_job_is_taken_up_again_where_it_stood() -> None:
     found = happen(polling(), listed((290, ENDS)), failed())
     for job, state in ((fresh, State.PENDING), (waiting, State.POLLING), (found, State.DOWNLOADING)):
         assert job.needs_a_person
-        for event in (m.Reopened(), m.Retried(stamp(at(0)))):
+        for event in (ev.Reopened(), ev.Retried(stamp(at(0)))):
             after = happen(job, event)
             assert (after.state, after.error, len(after.triggers)) == (state, None, len(job.triggers))
 
 
 def test_a_persons_retry_counts_the_triggers_anew_and_keeps_the_hour() -> None:
     job = happen(polling(), failed(ErrorCode.NO_EXPORT))
-    job = happen(job, m.Retried(stamp(at(60))))
+    job = happen(job, ev.Retried(stamp(at(60))))
     assert (job.forgiven, job.triggers) == (1, (stamp(at(0)),))
 
 
 def test_a_retry_after_the_clock_was_set_back_starts_the_hour_anew() -> None:
     job = happen(polling(), failed(ErrorCode.NO_EXPORT))
     told = stamp(at(60, wall=-7200))
-    assert happen(job, m.Retried(told)).triggers == (told,)
+    assert happen(job, ev.Retried(told)).triggers == (told,)
 
 
 def test_a_retry_after_the_clock_was_set_back_keeps_what_the_host_said_of_the_trigger() -> None:
     """Else a clock that is set forward again later would shorten the hour."""
-    job = happen(export(), listed(), triggered(), m.TriggerLetGo(stamp(at(0), START), "timed out"))
-    job = happen(job, failed(ErrorCode.NO_EXPORT), m.Retried(stamp(at(60, wall=-7200))))
+    job = happen(export(), listed(), triggered(), ev.TriggerLetGo(stamp(at(0), START), "timed out"))
+    job = happen(job, failed(ErrorCode.NO_EXPORT), ev.Retried(stamp(at(60, wall=-7200))))
     assert job.triggers == (stamp(at(60, wall=-7200), START),)
 
 
 def test_a_retry_looks_anew_whether_a_later_export_stands_in_the_way() -> None:
-    job = happen(polling(), listed((290, LATER)), failed(ErrorCode.SUPERSEDED), m.Retried(stamp(at(60))))
+    job = happen(polling(), listed((290, LATER)), failed(ErrorCode.SUPERSEDED), ev.Retried(stamp(at(60))))
     assert job.superseded_by is None
     assert happen(job, listed((290, LATER))).superseded_by == 290
 

@@ -6,12 +6,12 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from runner.clock import Instant
 from runner.errors import StorageError

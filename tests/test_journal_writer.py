@@ -5,12 +5,12 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from runner.errors import StorageError
 from runner.jobs.model import ExportSpec, Job, State, Transition

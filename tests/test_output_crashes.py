@@ -212,7 +212,7 @@ async def test_an_output_directory_that_cannot_be_written_is_refused_at_once(tmp
     with pytest.raises(StorageError, match=r"2026-11-24: writing into this folder failed .*free some space"):
         await output_at(tmp_path, Full(0)).prepare(NIGHT)
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="making the output directory failed"):
+    with pytest.raises(StorageError, match="file: opening this folder failed"):
         await output_at(tmp_path / "file", Disk()).prepare(NIGHT)
 
 

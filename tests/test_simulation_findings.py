@@ -1,12 +1,12 @@
 """What the simulation found, each by itself and for ever: a seed tells another story once the dice are changed."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from runner.clock import wait_for
 from runner.dates import parse_period

@@ -3,12 +3,12 @@
 import base64
 import hashlib
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from runner.jobs.model import TAKEN_UP_AGAIN, ErrorCode, Flag, State
 from runner.summary.facts import ACTIONS

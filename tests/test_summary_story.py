@@ -1,9 +1,10 @@
 """One job's story, and the rows of `runner status`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from runner.clock import Instant
 from runner.jobs.agenda import Policy

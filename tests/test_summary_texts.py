@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 
 from runner.jobs.agenda import Step
-from runner.jobs.model import ErrorCode, Event, Flag, State
+from runner.jobs.events import Event
+from runner.jobs.model import ErrorCode, Flag, State
 from runner.summary import english, french
 from runner.summary.facts import ACTIONS
 from runner.summary.story import event_words

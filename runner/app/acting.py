@@ -31,8 +31,9 @@ from runner.app.setup import (
 from runner.app.tell import answer, log_to_stderr, say
 from runner.clock import SystemClock
 from runner.errors import StorageError, UsageError
+from runner.jobs.events import Retried
 from runner.jobs.machine import advance, stamp
-from runner.jobs.model import ErrorCode, Retried
+from runner.jobs.model import ErrorCode
 from runner.manifest import key_warnings, starter_manifest
 from runner.plan import plan
 from runner.settings import Settings

@@ -5,12 +5,15 @@ Sends nothing, and changes no state itself: what opens a job again is handed to 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
+
+from msgspec.structs import replace
 
 from runner.app.selection import Selection
 from runner.clock import Instant
 from runner.jobs import agenda
+from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.journal import Journal
 from runner.manifest import Manifest, Tenant
@@ -24,7 +27,7 @@ class Taken:
 
     tenant: Tenant
     job: m.Job
-    opening: m.Event | None = None
+    opening: ev.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +190,9 @@ async def _open(
         if not job.finished:
             taken.append(Taken(tenant, job))
         elif lost:
-            taken.append(Taken(tenant, job, m.FilesMissed(lost)))
+            taken.append(Taken(tenant, job, ev.FilesMissed(lost)))
         elif _taken_up_again(job):
-            taken.append(Taken(tenant, job, m.Reopened()))
+            taken.append(Taken(tenant, job, ev.Reopened()))
         elif not job.live.revisited:
             taken.append(Taken(tenant, job))
     return taken

@@ -20,6 +20,7 @@ from runner.clock import Clock, Instant
 from runner.credentials import Secret
 from runner.engine import Engine, Observer
 from runner.errors import RunnerError
+from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import Policy
 from runner.journal import Journal, StaleHolderError
@@ -246,7 +247,7 @@ class Nightly:
             random=ports.random,
             observers=self._observers,
         )
-        by_tenant: dict[str, list[tuple[m.Job, m.Event | None]]] = {}
+        by_tenant: dict[str, list[tuple[m.Job, ev.Event | None]]] = {}
         tenants: dict[str, Tenant] = {}
         for taken in self._intake.taken:
             tenants[taken.tenant.name] = taken.tenant

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runner.jobs.model import NEEDS_A_PERSON, Event, Flag, Job, State
+from runner.jobs.events import Event
+from runner.jobs.model import NEEDS_A_PERSON, Flag, Job, State
 
 _STYLES = {
     State.DOWNLOADED: "green",

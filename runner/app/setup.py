@@ -1,13 +1,14 @@
 """What every verb needs first: settings, manifest, date, journal. Owns what is said when they are not to be had."""
 
-import functools
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-import anyio.to_thread
+import anyio
 
 from runner.app.tell import say
 from runner.clock import SystemClock
@@ -19,6 +20,9 @@ from runner.output import Disk, Output
 from runner.settings import Settings, load_settings, unknown_settings
 
 T = TypeVar("T")
+
+_THREADS = ThreadPoolExecutor(16, thread_name_prefix="files")
+"""Where files are written and read: more would only queue at the disk and at the interpreter."""
 
 
 def settings_of(flags: dict[str, str]) -> Settings:
@@ -84,6 +88,9 @@ def output_of(settings: Settings) -> Output:
     return Output(settings.output, disk=Disk(), offload=in_thread, group_id=settings.output_group_id())
 
 
-def in_thread(work: Callable[[], T]) -> Awaitable[T]:
+async def in_thread(work: Callable[[], T]) -> T:
     """Do blocking work beside the event loop. It is seen to its end even where the waiting is given up."""
-    return anyio.to_thread.run_sync(functools.partial(work))
+    doing: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait((doing,))
+    return doing.result()

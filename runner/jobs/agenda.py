@@ -5,21 +5,20 @@ restart asks again and gets the same answer. A step may only be chosen here; wha
 `advance`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
+from msgspec.structs import replace
+
 from runner.clock import Instant
+from runner.jobs.events import Event, Failed, ReportTimedOut, Resumed
 from runner.jobs.machine import missing_pieces
 from runner.jobs.model import (
     ErrorCode,
-    Event,
     ExportSpec,
-    Failed,
     Job,
     ReportSpec,
-    ReportTimedOut,
-    Resumed,
     State,
     TemplateBody,
     TemplateId,

@@ -13,13 +13,15 @@ What the rules protect (Lucca guide "Export from Lucca Timesheet", steps 1 to 4)
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from runner.clock import Instant
+from runner.jobs import events as ev
 from runner.jobs import model as m
-from runner.jobs.model import ErrorCode, Event, Flag, Job, Live, State
+from runner.jobs.model import ErrorCode, Flag, Job, Live, State
 from runner.jobs.remedies import job_error
 
 LOOK_BACK_IDENTIFIED = 5
@@ -42,69 +44,69 @@ def _to(*states: State) -> frozenset[State]:
 
 
 _TRIGGERING: Mapping[type[Any], frozenset[State]] = {
-    m.TriggerLetGo: _to(_O),
-    m.TriggerAnswered: _to(_O, _L),
-    m.Resumed: _to(_O),
-    m.Failed: _to(_F),
+    ev.TriggerLetGo: _to(_O),
+    ev.TriggerAnswered: _to(_O, _L),
+    ev.Resumed: _to(_O),
+    ev.Failed: _to(_F),
 }
 _DOWNLOADING: Mapping[type[Any], frozenset[State]] = {
-    m.Fetched: _to(_L),
-    m.Named: _to(_L),
-    m.Placed: _to(_L, _D),
-    m.FilesMissed: _to(_L),
-    m.Failed: _to(_F),
+    ev.Fetched: _to(_L),
+    ev.Named: _to(_L),
+    ev.Placed: _to(_L, _D),
+    ev.FilesMissed: _to(_L),
+    ev.Failed: _to(_F),
 }
 
 EXPORT_TABLE: Table = {
     _P: {
-        m.Listed: _to(_P, _L, _F),
-        m.Identified: _to(_P, _L, _F),
-        m.PathMissed: _to(_P),
-        m.Triggered: _to(_T),
-        m.Failed: _to(_F),
+        ev.Listed: _to(_P, _L, _F),
+        ev.Identified: _to(_P, _L, _F),
+        ev.PathMissed: _to(_P),
+        ev.Triggered: _to(_T),
+        ev.Failed: _to(_F),
     },
-    _T: {**_TRIGGERING, m.TriggerUnsent: _to(_P)},
-    _R: {**_TRIGGERING, m.TriggerAnswered: _to(_O), m.TriggerUnsent: _to(_O)},
+    _T: {**_TRIGGERING, ev.TriggerUnsent: _to(_P)},
+    _R: {**_TRIGGERING, ev.TriggerAnswered: _to(_O), ev.TriggerUnsent: _to(_O)},
     _O: {
-        m.Listed: _to(_O, _L),
-        m.Identified: _to(_O, _L),
-        m.PathMissed: _to(_O),
-        m.Triggered: _to(_R),
-        m.Failed: _to(_F),
+        ev.Listed: _to(_O, _L),
+        ev.Identified: _to(_O, _L),
+        ev.PathMissed: _to(_O),
+        ev.Triggered: _to(_R),
+        ev.Failed: _to(_F),
     },
-    _L: {**_DOWNLOADING, m.PathMissed: _to(_L), m.Misattributed: _to(_P, _O, _L)},
-    _D: {m.Listed: _to(_D, _L), m.Identified: _to(_D, _L), m.PathMissed: _to(_D), m.FilesMissed: _to(_L)},
+    _L: {**_DOWNLOADING, ev.PathMissed: _to(_L), ev.Misattributed: _to(_P, _O, _L)},
+    _D: {ev.Listed: _to(_D, _L), ev.Identified: _to(_D, _L), ev.PathMissed: _to(_D), ev.FilesMissed: _to(_L)},
     _F: {
-        m.Listed: _to(_F, _L),
-        m.Identified: _to(_F, _L),
-        m.PathMissed: _to(_F),
-        m.Reopened: _to(_P, _O, _L),
-        m.Retried: _to(_P, _O, _L),
+        ev.Listed: _to(_F, _L),
+        ev.Identified: _to(_F, _L),
+        ev.PathMissed: _to(_F),
+        ev.Reopened: _to(_P, _O, _L),
+        ev.Retried: _to(_P, _O, _L),
     },
 }
 
 REPORT_TABLE: Table = {
-    _P: {m.TemplateCreated: _to(_P), m.Triggered: _to(_T), m.Failed: _to(_F)},
+    _P: {ev.TemplateCreated: _to(_P), ev.Triggered: _to(_T), ev.Failed: _to(_F)},
     _T: {
         **_TRIGGERING,
-        m.TriggerAnswered: _to(_O),
-        m.TriggerUnsent: _to(_P),
-        m.TriggerLetGo: _to(_P),
-        m.Resumed: _to(_P),
-        m.TemplateRefused: _to(_P),
+        ev.TriggerAnswered: _to(_O),
+        ev.TriggerUnsent: _to(_P),
+        ev.TriggerLetGo: _to(_P),
+        ev.Resumed: _to(_P),
+        ev.TemplateRefused: _to(_P),
     },
-    _R: {**_TRIGGERING, m.TriggerAnswered: _to(_O), m.TriggerUnsent: _to(_O), m.TemplateRefused: _to(_O)},
+    _R: {**_TRIGGERING, ev.TriggerAnswered: _to(_O), ev.TriggerUnsent: _to(_O), ev.TemplateRefused: _to(_O)},
     _O: {
-        m.TemplateCreated: _to(_O),
-        m.Triggered: _to(_R),
-        m.ReportPolled: _to(_O, _L, _F),
-        m.ReportTimedOut: _to(_O, _F),
-        m.ReportLost: _to(_O, _F),
-        m.Failed: _to(_F),
+        ev.TemplateCreated: _to(_O),
+        ev.Triggered: _to(_R),
+        ev.ReportPolled: _to(_O, _L, _F),
+        ev.ReportTimedOut: _to(_O, _F),
+        ev.ReportLost: _to(_O, _F),
+        ev.Failed: _to(_F),
     },
-    _L: {**_DOWNLOADING, m.ReportLost: _to(_O, _F)},
-    _D: {m.FilesMissed: _to(_L)},
-    _F: {m.Reopened: _to(_P, _O), m.Retried: _to(_P, _O)},
+    _L: {**_DOWNLOADING, ev.ReportLost: _to(_O, _F)},
+    _D: {ev.FilesMissed: _to(_L)},
+    _F: {ev.Reopened: _to(_P, _O), ev.Retried: _to(_P, _O)},
 }
 
 TABLES: Mapping[str, Table] = {"export": EXPORT_TABLE, "report": REPORT_TABLE}
@@ -114,7 +116,7 @@ class ImpossibleError(RuntimeError):
     """An event that the table does not allow. A fault of this program, never of the server."""
 
 
-def advance(job: Job, event: Event, now: Instant) -> Job:
+def advance(job: Job, event: ev.Event, now: Instant) -> Job:
     """The job after `event`.
 
     Args:
@@ -148,7 +150,7 @@ def ends_text(job: Job) -> str:
     return f"{spec.ends_at.isoformat()}T00:00:00"
 
 
-def _listed(job: Job, event: m.Listed, now: Instant) -> Job:
+def _listed(job: Job, event: ev.Listed, now: Instant) -> Job:
     live = job.live
     known = dict(live.known)
     for item in event.items:
@@ -196,7 +198,7 @@ def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str
     return tuple(fresh)
 
 
-def _identified(job: Job, event: m.Identified, _now: Instant) -> Job:
+def _identified(job: Job, event: ev.Identified, _now: Instant) -> Job:
     live = job.live
     ends_on = "" if event.ends_at is None else event.ends_at[:19]
     live = replace(
@@ -253,7 +255,7 @@ def _to_download(job: Job, ours: list[int]) -> Job:
 # ── triggering ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _triggered(job: Job, event: m.Triggered, _now: Instant) -> Job:
+def _triggered(job: Job, event: ev.Triggered, _now: Instant) -> Job:
     return replace(
         job,
         state=_T if job.state is _P else _R,
@@ -262,16 +264,16 @@ def _triggered(job: Job, event: m.Triggered, _now: Instant) -> Job:
     )
 
 
-def _trigger_unsent(job: Job, _event: m.TriggerUnsent, _now: Instant) -> Job:
+def _trigger_unsent(job: Job, _event: ev.TriggerUnsent, _now: Instant) -> Job:
     return replace(job, state=_P if job.state is _T else _O, triggers=job.triggers[:-1])
 
 
-def _trigger_let_go(job: Job, event: m.TriggerLetGo, _now: Instant) -> Job:
+def _trigger_let_go(job: Job, event: ev.TriggerLetGo, _now: Instant) -> Job:
     state = _P if isinstance(job.spec, m.ReportSpec) and job.state is _T else _O
     return replace(job, state=state, triggers=(*job.triggers[:-1], event.stamp))
 
 
-def _trigger_answered(job: Job, event: m.TriggerAnswered, _now: Instant) -> Job:
+def _trigger_answered(job: Job, event: ev.TriggerAnswered, _now: Instant) -> Job:
     job = replace(job, triggers=(*job.triggers[:-1], event.stamp))
     if isinstance(job.spec, m.ReportSpec):
         return replace(job, state=_O, remote_ids=(event.remote_id,))
@@ -280,7 +282,7 @@ def _trigger_answered(job: Job, event: m.TriggerAnswered, _now: Instant) -> Job:
     return replace(job, state=_L, remote_ids=(event.remote_id,)) if sure else replace(job, state=_O)
 
 
-def _resumed(job: Job, _event: m.Resumed, _now: Instant) -> Job:
+def _resumed(job: Job, _event: ev.Resumed, _now: Instant) -> Job:
     # An export's intent counts as sent. A report leaves no trace to look for, so it is asked for again.
     if isinstance(job.spec, m.ReportSpec):
         return replace(job, state=_P if job.state is _T else _O)
@@ -298,15 +300,15 @@ def _resumed(job: Job, _event: m.Resumed, _now: Instant) -> Job:
 # ── downloading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fetched(job: Job, event: m.Fetched, _now: Instant) -> Job:
+def _fetched(job: Job, event: ev.Fetched, _now: Instant) -> Job:
     return replace(job, live=replace(job.live, staged=(*job.live.staged, event.staged), missed_path=None))
 
 
-def _path_missed(job: Job, event: m.PathMissed, _now: Instant) -> Job:
+def _path_missed(job: Job, event: ev.PathMissed, _now: Instant) -> Job:
     return replace(job, live=replace(job.live, missed_path=event.doubled))
 
 
-def _misattributed(job: Job, event: m.Misattributed, _now: Instant) -> Job:
+def _misattributed(job: Job, event: ev.Misattributed, _now: Instant) -> Job:
     remote_ids = tuple(id_ for id_ in job.remote_ids if id_ != event.id)
     ends_on = "" if event.ends_at is None else event.ends_at[:19]
     known = {**job.live.known, event.id: ends_on} if event.exists else job.live.known
@@ -328,7 +330,7 @@ def _misattributed(job: Job, event: m.Misattributed, _now: Instant) -> Job:
     return _strangers(job, frozenset(remote_ids))
 
 
-def _named(job: Job, event: m.Named, _now: Instant) -> Job:
+def _named(job: Job, event: ev.Named, _now: Instant) -> Job:
     names = {record.path for record in event.files}
     kept = tuple(record for record in job.files if record.path not in names)
     contents = tuple(staged.content for staged in job.live.staged if staged.content is not None)
@@ -347,7 +349,7 @@ def _named(job: Job, event: m.Named, _now: Instant) -> Job:
     )
 
 
-def _placed(job: Job, event: m.Placed, _now: Instant) -> Job:
+def _placed(job: Job, event: ev.Placed, _now: Instant) -> Job:
     paths = frozenset(event.paths)
     files = tuple(replace(r, placed=True) if r.path in paths else r for r in job.files)
     job = replace(job, files=files, live=replace(job.live, staged=()))
@@ -361,7 +363,7 @@ def _placed(job: Job, event: m.Placed, _now: Instant) -> Job:
     return replace(job, state=_D, flags=flags, error=None)
 
 
-def _files_missed(job: Job, event: m.FilesMissed, _now: Instant) -> Job:
+def _files_missed(job: Job, event: ev.FilesMissed, _now: Instant) -> Job:
     missed = frozenset(event.paths)
     # Files derived from an answer are made again from it, so the whole answer is asked for again.
     ids = (
@@ -394,16 +396,16 @@ def missing_pieces(job: Job) -> tuple[tuple[int, str], ...]:
 # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _template_created(job: Job, event: m.TemplateCreated, _now: Instant) -> Job:
+def _template_created(job: Job, event: ev.TemplateCreated, _now: Instant) -> Job:
     return replace(job, template_id=event.template_id)
 
 
-def _template_refused(job: Job, _event: m.TemplateRefused, _now: Instant) -> Job:
+def _template_refused(job: Job, _event: ev.TemplateRefused, _now: Instant) -> Job:
     state = _O if job.state is _R else _P
     return replace(job, state=state, triggers=job.triggers[:-1], template_id=None, template_made=True)
 
 
-def _report_polled(job: Job, event: m.ReportPolled, now: Instant) -> Job:
+def _report_polled(job: Job, event: ev.ReportPolled, now: Instant) -> Job:
     if event.status == "done":
         return replace(job, state=_L)
     if event.status == "error":
@@ -412,7 +414,7 @@ def _report_polled(job: Job, event: m.ReportPolled, now: Instant) -> Job:
     return replace(job, live=live)
 
 
-def _report_timed_out(job: Job, _event: m.ReportTimedOut, _now: Instant) -> Job:
+def _report_timed_out(job: Job, _event: ev.ReportTimedOut, _now: Instant) -> Job:
     return _report_error(job, "it stayed pending too long")
 
 
@@ -424,7 +426,7 @@ def _report_error(job: Job, detail: str) -> Job:
     return _without_report(replace(job, errors=errors))
 
 
-def _report_lost(job: Job, _event: m.ReportLost, _now: Instant) -> Job:
+def _report_lost(job: Job, _event: ev.ReportLost, _now: Instant) -> Job:
     losses = job.losses + 1
     if losses > MAX_LOSSES:
         detail = f"the report vanished {losses} times: something else generates reports in this tenant"
@@ -447,7 +449,7 @@ def _without_report(job: Job) -> Job:
 # ── endings and returns ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _failed(job: Job, event: m.Failed, now: Instant) -> Job:
+def _failed(job: Job, event: ev.Failed, now: Instant) -> Job:
     triggers = job.triggers
     if job.state in (_T, _R):
         # The POST was answered just now, with a no; the hour counts from here, by every clock.
@@ -456,7 +458,7 @@ def _failed(job: Job, event: m.Failed, now: Instant) -> Job:
     return replace(job, state=_F, error=event.error, triggers=triggers, live=live)
 
 
-def _reopened(job: Job, _event: m.Reopened, _now: Instant) -> Job:
+def _reopened(job: Job, _event: ev.Reopened, _now: Instant) -> Job:
     """Go on from what is known: never back before a trigger that may have been executed."""
     if job.remote_ids:
         state = _L if isinstance(job.spec, m.ExportSpec) else _O
@@ -467,7 +469,7 @@ def _reopened(job: Job, _event: m.Reopened, _now: Instant) -> Job:
     return replace(job, state=state, error=None, live=Live(server_date=job.live.server_date))
 
 
-def _retried(job: Job, event: m.Retried, now: Instant) -> Job:
+def _retried(job: Job, event: ev.Retried, now: Instant) -> Job:
     triggers = job.triggers
     if triggers and triggers[-1].wall > event.stamp.wall:
         # The last trigger lies in the future of a clock that was set back; the person who looked starts the hour anew.
@@ -484,32 +486,32 @@ def _retried(job: Job, event: m.Retried, now: Instant) -> Job:
     )
     if job.error is not None and job.error.code is ErrorCode.REPORT_ERROR:
         job = _without_report(job)  # It ended in error or vanished: to ask for it again would use up a try.
-    return _reopened(job, m.Reopened(), now)
+    return _reopened(job, ev.Reopened(), now)
 
 
 _Handler = Callable[[Job, Any, Instant], Job]
 _HANDLERS: Mapping[type[Any], _Handler] = {
-    m.Listed: _listed,
-    m.Identified: _identified,
-    m.Triggered: _triggered,
-    m.TriggerUnsent: _trigger_unsent,
-    m.TriggerLetGo: _trigger_let_go,
-    m.TriggerAnswered: _trigger_answered,
-    m.Resumed: _resumed,
-    m.Fetched: _fetched,
-    m.PathMissed: _path_missed,
-    m.Misattributed: _misattributed,
-    m.Named: _named,
-    m.Placed: _placed,
-    m.FilesMissed: _files_missed,
-    m.TemplateCreated: _template_created,
-    m.TemplateRefused: _template_refused,
-    m.ReportPolled: _report_polled,
-    m.ReportTimedOut: _report_timed_out,
-    m.ReportLost: _report_lost,
-    m.Failed: _failed,
-    m.Reopened: _reopened,
-    m.Retried: _retried,
+    ev.Listed: _listed,
+    ev.Identified: _identified,
+    ev.Triggered: _triggered,
+    ev.TriggerUnsent: _trigger_unsent,
+    ev.TriggerLetGo: _trigger_let_go,
+    ev.TriggerAnswered: _trigger_answered,
+    ev.Resumed: _resumed,
+    ev.Fetched: _fetched,
+    ev.PathMissed: _path_missed,
+    ev.Misattributed: _misattributed,
+    ev.Named: _named,
+    ev.Placed: _placed,
+    ev.FilesMissed: _files_missed,
+    ev.TemplateCreated: _template_created,
+    ev.TemplateRefused: _template_refused,
+    ev.ReportPolled: _report_polled,
+    ev.ReportTimedOut: _report_timed_out,
+    ev.ReportLost: _report_lost,
+    ev.Failed: _failed,
+    ev.Reopened: _reopened,
+    ev.Retried: _retried,
 }
 
 

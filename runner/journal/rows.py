@@ -10,9 +10,9 @@ import gc
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 
@@ -37,15 +37,15 @@ _STATES: Mapping[str, State] = {str(state): state for state in State}
 # What the fields of a job and of a report are decoded as.
 _Snapshot = msgspec.defstruct(
     "_Snapshot",
-    [(f.name, get_type_hints(Job)[f.name], f.default) for f in fields(Job) if f.name not in _ELSEWHERE],
+    [(f.name, f.type, f.default) for f in msgspec.structs.fields(Job) if f.name not in _ELSEWHERE],
     omit_defaults=True,
     frozen=True,
 )
 _StoredReport = msgspec.defstruct(
     "_StoredReport",
     [
-        (f.name, TemplateId | None if f.name == "template" else get_type_hints(ReportSpec)[f.name])
-        for f in fields(ReportSpec)
+        (f.name, TemplateId | None if f.name == "template" else f.type)
+        for f in msgspec.structs.fields(ReportSpec)
     ],
     frozen=True,
 )
@@ -71,7 +71,7 @@ def moment(at: datetime) -> str:
 def spec_text(spec: Spec) -> str:
     """The wish as JSON."""
     if isinstance(spec, ReportSpec) and isinstance(spec.template, TemplateBody):
-        spec = replace(spec, template=None)
+        spec = msgspec.structs.replace(spec, template=None)
     return _encoder.encode(spec).decode()
 
 

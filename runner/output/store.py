@@ -35,6 +35,10 @@ _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 """What file systems answer that know no hard links: exFAT, many network shares."""
 
 
+_Found = Literal["same", "other", "none"]
+"""What stands in a place: the file of the record, something else, nothing."""
+
+
 class InTheWayError(PlaceError):
     """Something else stands where a file belongs. It was neither overwritten nor removed."""
 
@@ -176,33 +180,30 @@ class Output:
         return await self._offload(lambda: self._place(records, temps))
 
     def _place(self, records: Sequence[FileRecord], temps: Mapping[str, str]) -> PlaceResult:
-        found = {record.path: self._find(record) for record in records}
-        in_the_way = [path for path, state in found.items() if state == "other"]
-        if in_the_way:
-            raise InTheWayError(in_the_way[0])
         placed: list[str] = []
-        missing = [
-            record.path for record in records if found[record.path] == "none" and record.path not in temps
-        ]
-        todo = [record for record in records if record.path not in missing]
-        for folders, group in groupby(sorted(todo, key=lambda r: r.path), lambda r: place_of(r.path).folders):
-            with self._tree.folder(*folders, make=True) as folder:
-                for record in group:
-                    here = self._put(record, temps.get(record.path), found[record.path], folder)
-                    (placed if here else missing).append(record.path)
-                with telling("/".join(folders), "flushing this folder to disk"):
+        missing: list[str] = []
+        with contextlib.ExitStack() as opened:
+            folders: dict[tuple[str, ...], int] = {}
+            lot: list[tuple[FileRecord, Place, _Found]] = []
+            for record in records:
+                place = place_of(record.path)
+                if place.folders not in folders:
+                    folders[place.folders] = opened.enter_context(
+                        self._tree.folder(*place.folders, make=True)
+                    )
+                found = self._compare(record, place.filename, folders[place.folders])
+                if found == "other":
+                    raise InTheWayError(record.path)
+                lot.append((record, place, found))
+            for record, place, found in lot:
+                here = self._put(record, place, temps.get(record.path), found, folders[place.folders])
+                (placed if here else missing).append(record.path)
+            for names, folder in folders.items():
+                with telling("/".join(names), "flushing this folder to disk"):
                     self._disk.flush_folder(folder)
         return PlaceResult(tuple(placed), tuple(missing))
 
-    def _find(self, record: FileRecord) -> Literal["same", "other", "none"]:
-        place = place_of(record.path)
-        try:
-            with self._tree.folder(*place.folders) as folder:
-                return self._compare(record, place.filename, folder)
-        except MissingFolderError:
-            return "none"
-
-    def _compare(self, record: FileRecord, filename: str, folder: int) -> Literal["same", "other", "none"]:
+    def _compare(self, record: FileRecord, filename: str, folder: int) -> _Found:
         with telling(record.path, "reading what stands in its place"):
             try:
                 status = self._disk.look(filename, folder=folder)
@@ -213,13 +214,11 @@ class Output:
                 return "none"
         return "same" if same else "other"
 
-    def _put(self, record: FileRecord, temp: str | None, found: str, folder: int) -> bool:
-        place = place_of(record.path)
+    def _put(self, record: FileRecord, place: Place, temp: str | None, found: _Found, folder: int) -> bool:
         name = None if temp is None else temporary_in(temp, place)
         if found == "none":
-            if name is None or not self._move(name, record, place.filename, folder):
-                return False
-        elif name is not None:
+            return name is not None and self._move(name, record, place.filename, folder)
+        if name is not None:
             self._tree.remove(name, folder)
         return True
 

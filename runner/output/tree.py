@@ -113,37 +113,44 @@ class Tree:
             MissingFolderError: one is missing, and none was to be made.
             StorageError: one cannot be made or opened, or is no real folder.
         """
-        with contextlib.ExitStack() as opened:
-            fd = self._open_root(make=make)
-            opened.callback(self.close, fd)
+        fd = self._open_root(make=make)
+        try:
             for depth, name in enumerate(names, start=1):
-                fd = self._open_below(fd, name, "/".join(names[:depth]), make=make)
-                opened.callback(self.close, fd)
+                below = self._open_below(fd, name, "/".join(names[:depth]), make=make)
+                self.close(fd)
+                fd = below
             yield fd
+        finally:
+            self.close(fd)
 
     def _open_root(self, *, make: bool) -> int:
-        path = str(self.root)
-        if make:
-            with telling(path, "making the output directory"):
-                self.disk.make_root(self.root)
-        return self._opened(lambda: self.disk.open_root(self.root), path, make=make)
+        def make_it() -> None:
+            self.disk.make_root(self.root)
+
+        return self._opened(lambda: self.disk.open_root(self.root), make_it if make else None, str(self.root))
 
     def _open_below(self, parent: int, name: str, path: str, *, make: bool) -> int:
-        if make:
-            with telling(path, "making this folder"), contextlib.suppress(FileExistsError):
+        def make_it() -> None:
+            with contextlib.suppress(FileExistsError):  # another job of this tenant was quicker
                 self.disk.make_folder(name, folder=parent)
                 self.disk.flush_folder(parent)
-        return self._opened(lambda: self.disk.open_folder(name, folder=parent), path, make=make)
 
-    def _opened(self, open_it: Callable[[], int], path: str, *, make: bool) -> int:
+        return self._opened(
+            lambda: self.disk.open_folder(name, folder=parent), make_it if make else None, path
+        )
+
+    def _opened(self, open_it: Callable[[], int], make_it: Callable[[], None] | None, path: str) -> int:
+        """Open a folder; one that is missing is made first, if `make_it` tells how."""
         with telling(path, "opening this folder"):
             try:
                 fd = open_it()
             except FileNotFoundError:
-                if make:
-                    raise
-                raise MissingFolderError(path) from None
-        if make and self.group_id is not None:
+                if make_it is None:
+                    raise MissingFolderError(path) from None
+                with telling(path, "making this folder"):
+                    make_it()
+                fd = open_it()
+        if make_it is not None and self.group_id is not None:
             try:
                 self._let_group_in(fd, self.group_id, path)
             except BaseException:

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from runner.clock import Instant
 from runner.jobs import agenda
 from runner.jobs.agenda import Do, Policy, Rest, Wait, next_action, owes_a_look
-from runner.jobs.model import ExportSpec, Failed, Job, State
+from runner.jobs.events import Failed
+from runner.jobs.model import ExportSpec, Job, State
 from runner.summary import facts
 from runner.summary.document import entry_count, placed_files
 from runner.summary.night import TenantInfo, ordered

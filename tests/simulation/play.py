@@ -28,8 +28,9 @@ from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
 from runner.credentials import CredentialError, Secret
 from runner.errors import RunnerError
+from runner.jobs.events import Retried
 from runner.jobs.machine import advance, stamp
-from runner.jobs.model import ErrorCode, Identity, Job, Retried
+from runner.jobs.model import ErrorCode, Identity, Job
 from runner.journal import JournalReader, SqliteJournal
 from runner.journal import hold as hold_journal
 from runner.manifest.model import Tenant

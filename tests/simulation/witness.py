@@ -7,8 +7,10 @@ Judges nothing that can be judged afterwards.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from runner.jobs.model import Identity, Job, State
 from runner.lucca import Request
