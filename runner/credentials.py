@@ -9,7 +9,8 @@ import re
 import signal
 import stat
 import subprocess
-from collections.abc import Callable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ _COMMAND_ENVIRONMENT = ("PATH", "HOME", "LANG")
 # Printable ASCII without the space: anything else could break the header that carries the key, or add one.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_MAX_CHARS}}}")
 
+_NO_LETTERS = bytes(set(range(256)) - set(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+_TELLING_CHARS = 8
+"""A part of a key that is as long is no chance."""
+
 
 class CredentialError(Exception):
     """A tenant's key could not be had; the message names the reference and never what it holds."""
@@ -45,6 +50,14 @@ class Secret:
         """The key itself, for the request header alone."""
         return self._value
 
+    def stands_in(self, content: bytes) -> bool:
+        """Whether `content` shows the key or a telling part of it, however it is cut, spaced or written in base64."""
+        key, told = _letters(self._value.encode()), _letters(content)
+        least = min(_TELLING_CHARS, len(key))
+        parts = {key[at : at + least] for at in range(len(key) - least + 1)} - {b""}
+        cores = {core for text in {self._value, self._value.replace("-", "")} for core in _in_base64(text)}
+        return any(part in told for part in parts | cores)
+
     def __repr__(self) -> str:
         return "Secret('**********')"
 
@@ -55,6 +68,19 @@ class Secret:
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError("a secret is not to be copied or stored")
+
+
+def _in_base64(text: str) -> Iterator[bytes]:
+    """What of it is the same in base64 whatever stands before and behind, at each of the three places to begin."""
+    for offset in range(3):
+        coded = b64encode(b"\0" * offset + text.encode()).rstrip(b"=")
+        core = coded[(offset * 8 + 5) // 6 : len(coded) - 1]
+        if len(core) >= _TELLING_CHARS:
+            yield _letters(core)
+
+
+def _letters(content: bytes) -> bytes:
+    return content.translate(None, _NO_LETTERS).lower()
 
 
 @dataclass(frozen=True, slots=True)

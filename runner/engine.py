@@ -360,6 +360,7 @@ class Engine:
             night=self._night,
             record=lambda event: self._record(id_, event),
             scrub=self._entries[id_].tenant.scrub,
+            key_in=self._entries[id_].tenant.told_in,
         )
 
     async def _apply(self, id_: int, outcome: Outcome) -> None:

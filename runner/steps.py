@@ -7,7 +7,7 @@ of the whole program.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -19,12 +19,13 @@ from msgspec.structs import replace
 from runner import content, derived, lucca
 from runner.clock import Clock
 from runner.content import Buffer
+from runner.errors import StorageError
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import Step, template_of
 from runner.jobs.machine import ends_text, host_time, missing_pieces, stamp
 from runner.jobs.remedies import job_error
-from runner.output import Derivation, Output, PlaceError, Spooled, TooLargeError
+from runner.output import KEPT_BYTES, Derivation, Output, PlaceError, Spooled, TooLargeError
 from runner.transport import (
     ANSWER_CAP_BYTES,
     CONTENT_CAP_BYTES,
@@ -87,7 +88,13 @@ class Memory(Protocol):
 
 
 class Line(Protocol):
-    """One turn to send one request to a tenant's host: the slot of the budget is taken, the key is known."""
+    """One turn to send one request to a tenant's host: the slot of the budget is taken, the key is known.
+
+    Attributes:
+        body: what was read of the answer that came last. `send` tells it; of a download whoever refuses it does.
+    """
+
+    body: bytes
 
     async def send(self, request: lucca.Request) -> Answer:
         """Send and read; raises what `Transport.send` raises."""
@@ -101,7 +108,12 @@ class Line(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """All that a step may touch."""
+    """All that a step may touch.
+
+    Attributes:
+        scrub: a server's words without the key.
+        key_in: whether a body shows it.
+    """
 
     clock: Clock
     line: Line | None
@@ -110,14 +122,31 @@ class Tools:
     night: date
     record: Callable[[ev.Event], Awaitable[m.Job]]
     scrub: Callable[[str], str]
+    key_in: Callable[[bytes], bool]
 
 
 async def take(step: Step, job: m.Job, tools: Tools) -> Outcome:
-    """Take one step and tell what came of it.
+    """Take one step and tell what came of it. An answer that was refused is kept for a person to look at.
 
     Raises:
         StorageError: the output or the journal failed; the run cannot go on.
     """
+    outcome = await _take(step, job, tools)
+    trouble, line = outcome.trouble, tools.line
+    if trouble is None or line is None or trouble.bearing is not Bearing.BAD_ANSWER:
+        return outcome
+    line.end()
+    spec, body = job.spec, line.body[:KEPT_BYTES]
+    if not body or tools.key_in(body):
+        return outcome
+    kept = await tools.output.quarantine.keep(tools.night, spec.tenant, spec.name, job.id, body)
+    if kept is None:
+        return outcome
+    detail = f"{trouble.detail}; the answer is kept in {kept}"
+    return Outcome(outcome.events, Trouble(trouble.bearing, detail, trouble.retry_after_seconds))
+
+
+async def _take(step: Step, job: m.Job, tools: Tools) -> Outcome:
     try:
         return await _STEPS[step](job, tools)
     except lucca.RefusedError as refusal:
@@ -405,15 +434,29 @@ async def _download(
     filename = f"{spec.name}-{remote_id}.{EXTENSIONS[format_]}"
     line = tools.line
     assert line is not None  # noqa: S101 - a step that sends has a line
+
+    def inspected(buffer: Buffer) -> T:
+        try:
+            return inspect(stream, buffer)
+        except (content.NotContentError, lucca.NotContentError):
+            line.body = bytes(buffer[:KEPT_BYTES])
+            raise
+
     async with tools.output.spool(tools.night, spec.tenant, filename, cap_bytes=CONTENT_CAP_BYTES) as spool:
         async with line.download(request) as stream:
             if stream.status != HTTPStatus.OK:
-                lucca.check_status(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
+                line.body = await stream.read(ANSWER_CAP_BYTES)
+                lucca.check_status(stream.status, stream.headers, line.body)
                 raise lucca.NotContentError(f"status {stream.status}, which promises no whole content")
-            async for chunk in stream.chunks(CONTENT_CAP_BYTES):
-                await spool.write(chunk)
+            try:
+                async for chunk in stream.chunks(CONTENT_CAP_BYTES):
+                    await spool.write(chunk)
+            except (BrokenAnswerError, TooLargeError):
+                with suppress(StorageError):
+                    line.body = await spool.beginning(KEPT_BYTES)
+                raise
         line.end()
-        spooled = await spool.finish(lambda buffer: inspect(stream, buffer), derivations)
+        spooled = await spool.finish(inspected, derivations)
     parts = [(format_, spooled.answer), *spooled.derived.items()]
     records = tuple(
         (m.FileRecord(part.path, part.size_bytes, part.sha256, remote_id, name), part.temp)

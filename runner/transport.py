@@ -50,7 +50,12 @@ class LostError(TransportError):
 
 
 class BrokenAnswerError(TransportError):
-    """An answer came but is not whole or not HTTP: cut, over the cap, an encoding whose end is missing."""
+    """An answer came but is not whole or not HTTP: cut, over the cap, an encoding whose end is missing.
+
+    `body` is what came of one that was not streamed.
+    """
+
+    body = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,14 @@ class Stream:
             BrokenAnswerError: cut, or over `cap_bytes`.
             LostError: the connection broke or was too slow.
         """
-        return b"".join([chunk async for chunk in self.chunks(cap_bytes)])
+        body = bytearray()
+        try:
+            async for chunk in self.chunks(cap_bytes):
+                body += chunk
+        except BrokenAnswerError as error:
+            error.body = bytes(body)
+            raise
+        return bytes(body)
 
     async def chunks(self, cap_bytes: int) -> AsyncIterator[bytes]:
         """The body as it comes, decoded where an encoding was sent unasked.

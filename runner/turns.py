@@ -21,7 +21,7 @@ from runner.jobs.model import ErrorCode, Job
 from runner.journal import Spend
 from runner.lucca import Purpose, Request, announcement
 from runner.pacing import SlidingWindow
-from runner.transport import Answer, Stream
+from runner.transport import Answer, BrokenAnswerError, Stream
 
 UNPROVEN_REQUESTS: Final = 1
 """Requests in flight for a tenant whose key has not worked yet: a refused key is shown no more often, and a host that
@@ -134,6 +134,10 @@ class Tenant:
             cut = next((length for length in lengths if told.lower().endswith(shape[:length])), 0)
             text = f"{told[:-cut]}…" if cut else text
         return text
+
+    def told_in(self, body: bytes) -> bool:
+        """Whether the key stands in a body, in whatever shape."""
+        return self.key is not None and self.key.stands_in(body)
 
 
 class Turns:
@@ -249,7 +253,11 @@ class Turns:
 
 
 class Turn:
-    """The right to send one request to a tenant's host."""
+    """The right to send one request to a tenant's host.
+
+    Attributes:
+        body: what was read of the answer that came last, for whoever refuses it. Of a download its reader tells.
+    """
 
     def __init__(self, turns: Turns, tenant: Tenant, id_: int) -> None:
         self.id = id_
@@ -258,12 +266,18 @@ class Turn:
         self._slot = tenant.domain.window.take()
         self._ended = False
         self._waits_since: float | None = None
+        self.body = b""
         turns._begin(tenant)  # noqa: SLF001 - two halves of one thing
 
     async def send(self, request: Request) -> Answer:
         """Send and read; raises what `Transport.send` raises."""
         domain, key = await self._spend(request)
-        answer = await self._turns._sender.send(domain, key, request, self._left)  # noqa: SLF001
+        try:
+            answer = await self._turns._sender.send(domain, key, request, self._left)  # noqa: SLF001
+        except BrokenAnswerError as error:
+            self.body = error.body
+            raise
+        self.body = answer.body
         self._heard(answer.status, answer.headers)
         return answer
 

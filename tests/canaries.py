@@ -2,7 +2,7 @@
 
 Owns the shapes and the search through whatever a night or a command left: files, journal, log, words on screen. The
 shared helpers search at the end of every night and every command, so that each test of theirs proves it once more.
-Payload files may hold names, since names are what they are for; a key stands in none.
+Payload files may hold names, since names are what they are for, and so may refused answers; a key stands in none.
 """
 
 import html
@@ -28,7 +28,7 @@ NAMES = (
 """Employees of the sandbox, whose names are not also a client's or a word of ours."""
 
 _LEAST_ENCODED = 8
-_PAYLOAD = re.compile(r"(?:.*/)?\d{4}-\d\d-\d\d/[^/]+/[^/]+")
+_PAYLOAD = re.compile(r"(?:.*/)?(?:\d{4}-\d\d-\d\d/[^/]+|\.runner/quarantine)/[^/]+")
 
 
 @lru_cache(maxsize=4096)

@@ -8,16 +8,19 @@ file records, nor how bytes arrive. Nothing waits for the disk on the event loop
 * `names`: every file name there is, and the checksum list
 * `tree`: folders that are real folders, files beside their place, errors in words
 * `spool`: one download on its way to disk
+* `quarantine`: refused answers, kept for a person to look at
 * `store`: `Output`, which prepares, cleans, places, verifies and publishes
 """
 
 from runner.output.disk import Disk
 from runner.output.names import record_path, sha256sums
+from runner.output.quarantine import KEPT_BYTES, Quarantine
 from runner.output.spool import Derivation, Part, Spool, Spooled, TooLargeError
 from runner.output.store import InTheWayError, Output, PlaceResult
 from runner.output.tree import Offload, PlaceError
 
 __all__ = [
+    "KEPT_BYTES",
     "Derivation",
     "Disk",
     "InTheWayError",
@@ -26,6 +29,7 @@ __all__ = [
     "Part",
     "PlaceError",
     "PlaceResult",
+    "Quarantine",
     "Spool",
     "Spooled",
     "TooLargeError",

@@ -16,7 +16,11 @@ _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _DATA_FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}-[0-9]+(\.[a-z-]+)+")
 _PUBLISHED = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[a-z]+)?")
 _NIGHT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_QUARANTINED = re.compile(rf"{_NIGHT.pattern}\.{_TENANT.pattern}\.{_TENANT.pattern}\.[0-9]+\.body")
 _TEMPORARY = re.compile(rf"\.(?:{_DATA_FILE.pattern}|{_PUBLISHED.pattern})\.[0-9a-f]{{16}}\.part")
+
+QUARANTINE = (".runner", "quarantine")
+"""The folders down to the refused answers; where the journal is usually, out of the sight of who fetches files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,23 @@ def is_temporary(name: str) -> bool:
 def is_tenant_folder(name: str) -> bool:
     """Whether a tenant's files may lie in a folder of this name."""
     return _TENANT.fullmatch(name) is not None
+
+
+def quarantine_name(night: date, tenant: str, job: str, number: int) -> str:
+    """The name under which a refused answer of a job is kept.
+
+    Raises:
+        ValueError: one of the names is not ours.
+    """
+    name = f"{night.isoformat()}.{tenant}.{job}.{number}.body"
+    if not is_quarantined(name):
+        raise ValueError("not the name of a job of ours")
+    return name
+
+
+def is_quarantined(name: str) -> bool:
+    """Whether a refused answer is kept under this name."""
+    return _QUARANTINED.fullmatch(name) is not None
 
 
 def temporary_in(temp: str, place: Place) -> str:

@@ -144,6 +144,24 @@ class Spool:
         self._temps.clear()
         return spooled
 
+    async def beginning(self, most_bytes: int) -> bytes:
+        """What came first of a download that is about to be refused.
+
+        Raises:
+            StorageError: it could not be read again.
+        """
+        if self._fd is None:
+            return bytes(self._buffer[:most_bytes])
+        return await self._offload(lambda: self._read_again(most_bytes))
+
+    def _read_again(self, most_bytes: int) -> bytes:
+        with self._tree.folder(*self._place.folders) as folder, telling(self._place.path, "reading it again"):
+            fd = self._disk.open_read(self._temp, folder=folder)
+            try:
+                return self._disk.read(fd, most_bytes)
+            finally:
+                self._tree.close(fd)
+
     async def discard(self) -> None:
         """Forget the download and remove what was written of it."""
         await self._offload(self._drop)

@@ -28,6 +28,7 @@ from runner.output.names import (
     published_place,
     temporary_in,
 )
+from runner.output.quarantine import Quarantine
 from runner.output.spool import Spool
 from runner.output.tree import MissingFolderError, Offload, PlaceError, Tree, telling
 
@@ -71,6 +72,9 @@ class Output:
         disk: the effects.
         offload: runs blocking work off the event loop.
         group_id: a group that may read; None for the owner alone.
+
+    Attributes:
+        quarantine: where refused answers are kept.
     """
 
     def __init__(self, root: Path, *, disk: Disk, offload: Offload, group_id: int | None = None) -> None:
@@ -78,6 +82,7 @@ class Output:
         self._disk = disk
         self._offload = offload
         self._one_large = anyio.Lock()
+        self.quarantine = Quarantine(root, disk=disk, offload=offload)
 
     async def prepare(self, night: date) -> None:
         """Make the folder of `night` and prove that it can be written.

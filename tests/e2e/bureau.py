@@ -293,6 +293,7 @@ class Bureau:
         """Whatever stands in the output that no promise names."""
         known = re.compile(
             r"\.runner|\.runner/journal\.db|\.runner/journal\.db\.lock"
+            r"|\.runner/quarantine(/\d{4}-\d\d-\d\d\.[a-z0-9_-]+\.[a-z0-9_-]+\.\d+\.body)?"
             r"|\d{4}-\d\d-\d\d|\d{4}-\d\d-\d\d/(SHA256SUMS|run\.json|index\.html)"
             r"|\d{4}-\d\d-\d\d/[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*-\d+(\.fr)?\.(json|csv|xls))?"
         )
