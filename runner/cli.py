@@ -150,9 +150,9 @@ def plan(
 ) -> int:
     """Show what would run; asks nobody, writes nothing."""
     del manifest
-    from runner.app import looking
+    from runner.app import planning
 
-    return looking.plan(flags, choice(only, tag, kind), date, as_json=json)
+    return planning.plan(flags, choice(only, tag, kind), date, as_json=json)
 
 
 @command("manifest", "timezone", "allowed_hosts")
@@ -161,9 +161,9 @@ def check(
 ) -> int:
     """Read the manifest and tell every fault with its place."""
     del manifest
-    from runner.app import looking
+    from runner.app import planning
 
-    return looking.check(flags, date, as_json=json)
+    return planning.check(flags, date, as_json=json)
 
 
 @command("output", "state", "timezone", "language")

@@ -21,9 +21,9 @@ from zoneinfo import ZoneInfo
 import anyio
 import structlog
 
+from runner.app.logs import log_to_stderr
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
-from runner.app.tell import log_to_stderr
 from runner.credentials import EnvSecret, Secret
 from runner.dates import parse_date_rule, parse_period
 from runner.jobs import model as m

@@ -1,6 +1,5 @@
 """The verbs that change something: run, retry, init, sandbox. Constructs everything they need."""
 
-import gc
 import getpass
 import os
 import re
@@ -14,22 +13,16 @@ from random import Random
 import anyio
 
 from runner import credentials
+from runner.app.logs import log_to_stderr
 from runner.app.nightly import Nightly, Order, Ports, first_of
 from runner.app.progress import LiveView
 from runner.app.room import make_room
 from runner.app.selection import Selection
-from runner.app.setup import (
-    batch_date,
-    hold_journal,
-    in_thread,
-    manifest_of,
-    output_of,
-    policy_of,
-    read_journal,
-    settings_of,
-)
-from runner.app.tell import answer, log_to_stderr, say
+from runner.app.setup import batch_date, manifest_of, settings_of
+from runner.app.stores import hold_journal, in_thread, output_of, policy_of, read_journal
+from runner.app.tell import answer, say
 from runner.clock import SystemClock
+from runner.collector import collect_seldom, uncollected
 from runner.errors import StorageError, UsageError
 from runner.jobs.events import Retried
 from runner.jobs.machine import advance, stamp
@@ -48,9 +41,11 @@ def run(flags: dict[str, str], selection: Selection, date_text: str | None, *, a
     """`runner run`."""
     settings = settings_of(flags)
     night = batch_date(date_text, settings)
-    manifest = manifest_of(settings)
-    planned = plan(manifest, night)
-    selection.check(manifest)
+    with uncollected():
+        manifest = manifest_of(settings)
+        planned = plan(manifest, night)
+        selection.check(manifest)
+        collect_seldom()
     now = SystemClock().now()
     order = Order(
         manifest=manifest,
@@ -70,17 +65,7 @@ def run(flags: dict[str, str], selection: Selection, date_text: str | None, *, a
         say(f"runner: {problem.message}")
     for warning in key_warnings(manifest):
         say(f"runner: warning: {warning}")
-    _calm_collector()
     return anyio.run(_run, settings, order, as_json)
-
-
-def _calm_collector() -> None:
-    """Look for garbage seldom, and never among what is loaded by now, which stays to the end.
-
-    The jobs of a night form no cycles; looking through them again and again took a tenth of all.
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa: FBT001 - anyio.run takes no keywords

@@ -6,7 +6,6 @@ new field is stored without a word here. `live` is never stored, nor is the body
 manifest.
 """
 
-import gc
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from runner.collector import uncollected
 from runner.jobs.model import (
     ErrorCode,
     ExportSpec,
@@ -102,18 +102,6 @@ def codes_text(codes: Iterable[ErrorCode]) -> str:
     return _encoder.encode([str(code) for code in codes]).decode()
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection for a moment: while many values are made that all stay, it would take half the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 class UnreadableError(sqlite3.DatabaseError):
     """A row holds what nobody wrote there: its disk or its memory failed."""
 
@@ -131,7 +119,7 @@ def reading() -> Iterator[None]:
 
 
 @reading()
-@_uncollected()
+@uncollected()
 def jobs_from(rows: Iterable[JobRow], histories: Iterable[HistoryRow]) -> list[Job]:
     """The jobs of these rows, each with its history."""
     entered: dict[int, list[Transition]] = {}

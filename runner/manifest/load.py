@@ -3,16 +3,14 @@
 Knows nothing of what has run, of settings or of the network; secrets are not looked at, only their references.
 """
 
-import gc
 import glob
-from collections.abc import Iterator
 from collections.abc import Sequence as SequenceABC
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from runner.collector import uncollected
 from runner.credentials import file_warning
 from runner.dates import ends_at_warnings, period_warning
 from runner.errors import ManifestError
@@ -40,6 +38,7 @@ from runner.manifest.nodes import (
 )
 
 
+@uncollected()
 def load_manifest(path: str | Path, *, allowed_hosts: SequenceABC[str] = ()) -> Manifest:
     """The manifest with the files that it includes.
 
@@ -51,8 +50,7 @@ def load_manifest(path: str | Path, *, allowed_hosts: SequenceABC[str] = ()) -> 
         ManifestError: it cannot be used as a whole: not YAML, bad defaults, a name twice, nothing to run, ….
     """
     loader = _Loader(Path(path), str(path), tuple(allowed_hosts))
-    with _collector_off():
-        loader.load()
+    loader.load()
     return Manifest(loader.path, tuple(loader.tenants), tuple(loader.problems))
 
 
@@ -80,18 +78,6 @@ def warnings(manifest: Manifest, batch_date: date) -> list[str]:
             if report.period and (passed_over := period_warning(report.period, report.due)):
                 found[f"{report.place}: {passed_over}"] = None
     return list(found)
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """Nodes form no cycles, and looking for some in 10,000 tenants takes several times what parsing takes."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 @dataclass(slots=True)

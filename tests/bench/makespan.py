@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
-from runner.app.setup import in_thread
+from runner.app.stores import in_thread
 from runner.credentials import Secret, resolve
 from runner.jobs.agenda import Policy
 from runner.journal import hold

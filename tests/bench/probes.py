@@ -216,7 +216,7 @@ def _timed(work: Callable[[], None]) -> None:
 
 def night(tenants: str, seed: str, folder: str) -> None:
     """A night of many tenants, and the least time that it could have taken."""
-    from runner.app.tell import log_to_stderr
+    from runner.app.logs import log_to_stderr
     from tests.bench.makespan import play
 
     log_to_stderr("json", "error")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner import cli
 from runner.app import acting
-from runner.app.tell import log_to_stderr
+from runner.app.logs import log_to_stderr
 
 LEAD_SECONDS = 0.08
 """So long before the moment both are there, waiting for it."""

@@ -4,6 +4,8 @@ import json
 import re
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +149,16 @@ def test_check_is_offline_and_ends_with_2_for_any_fault(fresh: Bureau) -> None:
     assert re.match(r"tenants\.yaml:\d+:\d+: tenants\[0\]\.exports\[0\]\.ends_at: ", fault)
     assert "monday" in fault
     assert not fresh.output.exists()
+
+
+@pytest.mark.parametrize("module", ["runner.cli", "runner.app.planning"])
+def test_who_looks_at_the_manifest_waits_for_nothing_that_only_a_night_needs(module: str) -> None:
+    only_a_night = {"aiohttp", "jinja2", "rich", "sqlite3", "structlog"}
+    if module == "runner.cli":  # help is made by the command-line library alone
+        only_a_night |= {"asyncio", "pydantic", "yaml"}
+    code = f"import sys, {module}; sys.exit(','.join({only_a_night!r} & set(sys.modules)) or 0)"
+    told = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "explain acme/payroll", "retry"])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from runner.app.tell import log_to_stderr, tell_internal
+from runner.app.logs import log_to_stderr
+from runner.app.tell import tell_internal
 from runner.credentials import Secret
 from runner.sandbox import Scenario
 from tests.canaries import found

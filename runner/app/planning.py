@@ -1,0 +1,140 @@
+"""The verbs that look at the manifest: plan and check. Neither sends or writes anything.
+
+They import as little as they can: on a small manifest that is nearly all they cost.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from runner.app.selection import Selection
+from runner.app.setup import batch_date, journal_path, manifest_of, settings_of
+from runner.app.tell import answer, say, table
+from runner.collector import uncollected
+from runner.errors import ManifestError
+from runner.jobs.model import ExportSpec, Identity, Spec
+from runner.manifest import warnings
+from runner.plan import Planned
+from runner.plan import plan as plan_night
+from runner.settings import Settings
+
+_LEAST_EXPORT_REQUESTS = 3
+_LEAST_REPORT_REQUESTS = 2
+
+
+@uncollected()
+def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, as_json: bool) -> int:
+    """`runner plan`: what would run, its end, how many requests and minutes."""
+    settings = settings_of(flags)
+    night = batch_date(date_text, settings)
+    manifest = manifest_of(settings)
+    planned = plan_night(manifest, night)
+    selection.check(manifest)
+    chosen = [p for p in planned if selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)]
+    states = _states(settings, [p.spec for p in chosen])
+    rows = [_planned(p, states.get(p.spec.identity, "new")) for p in chosen]
+    open_ = [p for p in chosen if states.get(p.spec.identity) not in ("downloaded", "skipped")]
+    requests, minutes = _effort(open_, settings.requests_per_minute)
+    problems = [p for p in manifest.problems if selection.takes_tenant(p.tenant)]
+    if as_json:
+        answer(
+            {
+                "date": night.isoformat(),
+                "jobs": rows,
+                "requests": requests,
+                "minutes": minutes,
+                "problems": [{"tenant": p.tenant, "message": p.message} for p in problems],
+                "warnings": list(warnings(manifest, night)),
+            }
+        )
+    else:
+        table(
+            ("job", "domain", "due", "asks for", "state"),
+            [(f"{r['tenant']}/{r['name']}", r["domain"], r["due"], _asks(r), r["state"]) for r in rows],
+        )
+        for text in (*(p.message for p in problems), *(f"warning: {w}" for w in warnings(manifest, night))):
+            say(text)
+        say(
+            f"{len(open_)} of {len(chosen)} jobs to do on {night.isoformat()}: at least {requests} requests, "
+            f"{minutes} min by the budget of the busiest host"
+        )
+    return 3 if problems else 0
+
+
+def _planned(p: Planned, state: str) -> dict[str, Any]:
+    spec = p.spec
+    row: dict[str, Any] = {
+        "tenant": spec.tenant,
+        "domain": spec.domain,
+        "kind": spec.kind,
+        "name": spec.name,
+        "due": spec.due.isoformat(),
+    }
+    if isinstance(spec, ExportSpec):
+        row |= {"configuration_id": spec.configuration_id, "ends_at": f"{spec.ends_at.isoformat()}T00:00:00"}
+    else:
+        row |= {
+            "template_id": getattr(spec.template, "id", None),
+            "starts_on": spec.starts_on.isoformat() if spec.starts_on else None,
+            "ends_on": spec.ends_on.isoformat() if spec.ends_on else None,
+        }
+    return row | {"formats": list(spec.formats), "requests": _least(spec), "state": state}
+
+
+def _asks(row: dict[str, Any]) -> str:
+    if row["kind"] == "export":
+        return f"all before {row['ends_at'][:10]}"
+    return f"{row['starts_on']} to {row['ends_on']}" if row["starts_on"] else "the template's own period"
+
+
+def _least(spec: Spec) -> int:
+    if isinstance(spec, ExportSpec):
+        return _LEAST_EXPORT_REQUESTS
+    return _LEAST_REPORT_REQUESTS + len(spec.formats)
+
+
+def _effort(planned: Iterable[Planned], requests_per_minute: int) -> tuple[int, int]:
+    per_domain: Counter[str] = Counter()
+    budgets: dict[str, int] = {}
+    for p in planned:
+        per_domain[p.spec.domain] += _least(p.spec)
+        budget = p.tenant.requests_per_minute or requests_per_minute
+        budgets[p.spec.domain] = min(budget, budgets.get(p.spec.domain, budget))
+    minutes = max((math.ceil(n / budgets[domain]) for domain, n in per_domain.items()), default=0)
+    return sum(per_domain.values()), minutes
+
+
+def _states(settings: Settings, specs: Sequence[Spec]) -> dict[Identity, str]:
+    """What the journal knows of these; without a journal everything is new."""
+    if not journal_path(settings).exists():
+        return {}
+    from runner.app.stores import read_journal  # noqa: PLC0415 - only where there is one
+
+    wanted = {spec.identity for spec in specs}
+    with read_journal(settings) as journal:
+        return {job.spec.identity: job.state.value for job in journal.jobs() if job.spec.identity in wanted}
+
+
+@uncollected()
+def check(flags: dict[str, str], date_text: str | None, *, as_json: bool) -> int:
+    """`runner check`: every fault and warning of the manifest. 2 for any fault."""
+    settings = settings_of(flags)
+    night = batch_date(date_text, settings)
+    told: list[str] = []
+    try:
+        manifest = manifest_of(settings)
+        faults = [problem.message for problem in manifest.problems]
+        plan_night(manifest, night)
+        told = list(warnings(manifest, night))
+        tenants = len(manifest.tenants)
+    except ManifestError as error:
+        faults, tenants = list(error.faults), 0
+    if as_json:
+        answer({"ok": not faults, "tenants": tenants, "faults": faults, "warnings": told})
+    else:
+        for text in (*faults, *(f"warning: {w}" for w in told)):
+            say(text)
+        if not faults:
+            say(f"{settings.manifest}: {tenants} tenants, no fault")
+    return 2 if faults else 0

@@ -1,0 +1,57 @@
+"""The journal and the output directory that the settings name, and the rules for what is kept in them.
+
+Apart from `setup`: what looks at the manifest alone needs neither.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import anyio
+
+from runner.app.setup import journal_path
+from runner.jobs.agenda import Policy
+from runner.journal import JournalReader, SqliteJournal, hold
+from runner.output import Disk, Output
+from runner.settings import Settings
+
+T = TypeVar("T")
+
+_THREADS = ThreadPoolExecutor(16, thread_name_prefix="files")
+"""Where files are written and read: more would only queue at the disk and at the interpreter."""
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The waiting rules among the settings."""
+    return Policy(
+        export_poll_interval_seconds=settings.export_poll_interval,
+        report_poll_interval_seconds=settings.report_poll_interval,
+        report_timeout_seconds=settings.report_timeout,
+        retrigger_after_seconds=settings.retrigger_after,
+        max_triggers=settings.max_triggers,
+    )
+
+
+def hold_journal(settings: Settings) -> AbstractAsyncContextManager[SqliteJournal]:
+    """The journal, held: nobody else may run."""
+    return hold(journal_path(settings))
+
+
+def read_journal(settings: Settings) -> JournalReader:
+    """The journal, for looking only; a runner may be at work on it."""
+    return JournalReader(journal_path(settings))
+
+
+def output_of(settings: Settings) -> Output:
+    """The output directory."""
+    return Output(settings.output, disk=Disk(), offload=in_thread, group_id=settings.output_group_id())
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Do blocking work beside the event loop. It is seen to its end even where the waiting is given up."""
+    doing: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait((doing,))
+    return doing.result()
