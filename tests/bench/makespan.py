@@ -11,9 +11,10 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
+import anyio.to_thread
+
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
-from runner.app.stores import in_thread
 from runner.credentials import Secret, resolve
 from runner.jobs.agenda import Policy
 from runner.journal import hold
@@ -130,8 +131,8 @@ async def _perform(sandbox: VirtualSandbox, path: Path, night: date, hosts: list
             clock=clock,
             journal=journal,
             sender=transport,
-            output=Output(output, disk=Disk(), offload=in_thread),
-            offload=in_thread,
+            output=Output(output, disk=Disk(), offload=anyio.to_thread.run_sync),
+            offload=anyio.to_thread.run_sync,
             random=Random("jitter"),
             key=key,
         )
