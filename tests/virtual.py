@@ -1,8 +1,8 @@
 """Virtual time for tests: a night of eight hours in a blink, through the real client and the real server.
 
-Owns the event loop whose clock jumps to the next timer (async-solipsism), a clock for `runner` that reads it,
-a connector with which aiohttp's client reaches a server inside the same loop, and the sandbox served there. It
-knows nothing of jobs. What is meant for a worker thread is run in place, so that a run is the same each time:
+Owns a clock for `runner` that reads the time of the virtual loop, a connector with which aiohttp's client reaches a
+server inside the same loop, and the sandbox served there. It knows nothing of jobs. What is meant for a worker thread
+is run in place, so that a run is the same each time:
 
     def test_a_slow_export_is_polled_to_its_end() -> None:
         async def night(sandbox: VirtualSandbox) -> None:
@@ -14,8 +14,6 @@ knows nothing of jobs. What is meant for a worker thread is run in place, so tha
 """
 
 import asyncio
-import math
-import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +23,12 @@ from unittest.mock import patch
 
 import aiohttp
 import anyio
-import async_solipsism
 from aiohttp import web
 from aiohttp.abc import ResolveResult
 from anyio._backends._asyncio import AsyncIOBackend
 
 from runner.clock import Instant
+from tests.virtual_loop import VirtualEventLoop
 
 if TYPE_CHECKING:
     from runner.sandbox import Scenario, World
@@ -52,12 +50,16 @@ class VirtualClock:
         self._wall_offset = start - timedelta(seconds=_loop_seconds())
         self._boot_offset = boot_seconds - _loop_seconds()
         self.boot_id = boot_id
+        self._read: tuple[float, Instant] | None = None  # it is asked far more often than time goes by
 
     def now(self) -> Instant:
         """The present virtual moment."""
         seconds = _loop_seconds()
+        if self._read is not None and self._read[0] == seconds:
+            return self._read[1]
         wall = self._wall_offset + timedelta(seconds=seconds)
-        return Instant(wall, seconds + self._boot_offset, self.boot_id)
+        self._read = seconds, Instant(wall, seconds + self._boot_offset, self.boot_id)
+        return self._read[1]
 
     async def wait(self, seconds: float) -> None:
         """Return after `seconds` of virtual time, which is at once in real time."""
@@ -65,19 +67,23 @@ class VirtualClock:
 
     def set_wall(self, wall: datetime) -> None:
         """Set the wall clock, as a person or NTP would: the boot clock does not notice."""
+        self._read = None
         self._wall_offset = wall - timedelta(seconds=_loop_seconds())
 
     def shift_wall(self, seconds: float) -> None:
         """Set the wall clock forward, or back where `seconds` is negative."""
+        self._read = None
         self._wall_offset += timedelta(seconds=seconds)
 
     def suspend(self, seconds: float) -> None:
         """Sleep as a laptop does: both clocks went on meanwhile, and no timer of the loop did."""
+        self._read = None
         self._boot_offset += seconds
         self._wall_offset += timedelta(seconds=seconds)
 
     def reboot(self, boot_id: str, *, down_seconds: float = 0.0, boot_seconds: float = 10.0) -> None:
         """Start a new boot: the boot clock begins again. `down_seconds` of wall time went by meanwhile."""
+        self._read = None
         self.boot_id = boot_id
         self._boot_offset = boot_seconds - _loop_seconds()
         self._wall_offset += timedelta(seconds=down_seconds)
@@ -85,34 +91,6 @@ class VirtualClock:
 
 def _loop_seconds() -> float:
     return asyncio.get_running_loop().time()
-
-
-class VirtualEventLoop(async_solipsism.EventLoop):  # type: ignore[misc]
-    """The solipsist loop, with day-long timers and with signal handlers that are accepted and never called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        selector = self._selector
-        select = selector.select
-
-        def select_far(timeout: float | None = None) -> list[Any]:
-            # The stock selector takes a timer a day away for "sleeps for ever"; only None means that.
-            # And its clock ticks in microseconds: less than one would be none, and anyio would ask again for ever.
-            short = None if timeout is None else min(_whole_ticks(timeout), 86_000.0)
-            return select(short)  # type: ignore[no-any-return]
-
-        selector.select = select_far
-
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
-        """Accept a handler: no signal reaches a virtual night."""
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        """Accept that too."""
-        return True
-
-
-def _whole_ticks(seconds: float) -> float:
-    return math.ceil(seconds * 1e6) / 1e6
 
 
 class VirtualConnector(aiohttp.TCPConnector):
@@ -158,14 +136,7 @@ def run_virtual(main: Callable[[VirtualClock], Awaitable[T]], *, start: datetime
     async def body() -> T:
         return await main(VirtualClock(start))
 
-    with (
-        _threads_in_place(),
-        warnings.catch_warnings(),
-        asyncio.Runner(loop_factory=VirtualEventLoop) as runner,
-    ):
-        # Socket options (keep-alive times …) mean nothing in memory.
-        warnings.simplefilter("ignore", async_solipsism.SolipsismWarning)
-        warnings.simplefilter("ignore", async_solipsism.ResolutionWarning)
+    with _threads_in_place(), asyncio.Runner(loop_factory=VirtualEventLoop) as runner:
         return runner.run(body())
 
 
