@@ -4,6 +4,7 @@ import argparse
 import functools
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -27,11 +28,15 @@ def main() -> int:
     lots = _lots(options.start, options.count, options.minutes)
     if options.seed is not None:
         lots = iter([range(options.seed, options.seed + 1)])
+    totals: Counter[str] = Counter()
+    schedules: Counter[str] = Counter()
     began, broken, played, requests, crashes = time.monotonic(), 0, 0, 0, 0
     with ProcessPoolExecutor(options.jobs) as pool:
         play = functools.partial(pool.map, chunksize=20) if options.jobs > 1 else map
         for report in (report for lot in lots for report in play(run_schedule, lot)):
             played, requests, crashes = played + 1, requests + report.requests, crashes + report.crashes
+            totals += report.met
+            schedules.update(report.met.keys())
             if report.violations or options.trace:
                 broken += bool(report.violations)
                 _tell(report, trace=options.trace)
@@ -39,6 +44,9 @@ def main() -> int:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
     seconds = time.monotonic() - began
+    if options.seed is None:
+        for what, number in sorted(totals.items()):
+            _say(f"{number:9}  {what}, in {100 * schedules[what] / played:.1f} % of the schedules")
     _say(
         f"{played} schedules, {requests} requests, {crashes} crashes in {seconds:.1f} s "
         f"({1000 * seconds / played:.1f} ms each); {broken} broken"

@@ -10,8 +10,9 @@ import os
 import shutil
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -40,7 +41,7 @@ from runner.sandbox import World
 from runner.sandbox.faults import Fault
 from runner.sandbox.records import RequestRecord
 from runner.transport import Transport
-from tests.simulation import judge
+from tests.simulation import judge, tally
 from tests.simulation.ports import Fate, MortalDisk, MortalJournal, MortalSender, SimulatedCrash
 from tests.simulation.story import Run, Story, tell
 from tests.simulation.witness import Witness
@@ -52,11 +53,7 @@ STOPS_WITHIN_SECONDS: Final = 10.0
 PUBLISHED: Final = frozenset({"run.json", "index.html", "SHA256SUMS"})
 SHARED_MEMORY: Final = Path("/dev/shm")
 _PARIS: Final = ZoneInfo("Europe/Paris")
-# These only pace what is looked at while nothing happens. In virtual time they cost CPU and bring nothing.
-_SELDOM: Final = (
-    patch.object(runner.engine, "LONGEST_SLEEP_SECONDS", 3600.0),
-    patch.object(runner.app.nightly, "REWRITTEN_SECONDS", 1800.0),
-)
+PAGES_ONE_IN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +67,7 @@ class Report:
         requests: how many the server got.
         runs: how many runs were started.
         crashes: how many of them died.
+        met: how often it met which trouble.
     """
 
     seed: int
@@ -78,6 +76,7 @@ class Report:
     requests: int
     runs: int
     crashes: int
+    met: Counter[str]
 
 
 def run_schedule(seed: int) -> Report:
@@ -96,7 +95,7 @@ def play(story: Story) -> Report:
         await theatre[0].perform()
 
     try:
-        with _quiet() as faults, _collecting_seldom(), _SELDOM[0], _SELDOM[1]:
+        with _quiet() as faults, _collecting_seldom(), _cheaply(pages=story.seed % PAGES_ONE_IN == 0):
             try:
                 run_with_sandbox(story.scenario, perform)
             except Exception:  # noqa: BLE001 - a seed whose play breaks down is a find like any other
@@ -109,6 +108,7 @@ def play(story: Story) -> Report:
             requests=len(done.world.log),
             runs=done.witness.run + 1,
             crashes=len(done.witness.deaths),
+            met=done.met,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -140,6 +140,11 @@ class Theatre:
         self.died = False
         self.stopped = False
         self.late = False
+        # Of the whole schedule, to be counted.
+        self.met: Counter[str] = Counter()
+        self.faults: list[str] = []
+        self.endings: list[str] = []
+        self._reader: JournalReader | None = None
         self.world.on_request = self._bend
 
     def _seconds(self) -> float:
@@ -161,6 +166,8 @@ class Theatre:
             self._read()
             judge.after_run(self, run)
         judge.at_the_end(self)
+        self.met = tally.met(self)
+        self._close()
 
     # ── between two runs ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,10 +193,13 @@ class Theatre:
     def _read(self) -> None:
         """Every job of the journal as stored, and every file but the journal's and the published ones."""
         try:
-            with JournalReader(self.journal_path) as reader:
-                self.jobs = reader.jobs()
+            if self._reader is None:
+                self._reader = JournalReader(self.journal_path)
+            self.jobs = self._reader.jobs()
         except RunnerError:  # it died before the journal was there
             self.jobs = []
+        if self.story.journal_forgot:
+            self._close()
         self.data_files = []
         for night in os.scandir(self.output):
             if night.name == ".runner":
@@ -201,12 +211,18 @@ class Theatre:
                 elif entry.name not in PUBLISHED:
                     self.data_files.append(f"{night.name}/{entry.name}")
 
+    def _close(self) -> None:
+        """Let the journal go. As long as it is open here, no end of a run tidies its files up, as no kill does."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
     # ── one run ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _run(self, run: Run) -> None:
         story, clock, witness = self.story, self._clock, self.witness
         async with (
-            hold_journal(self.journal_path, inline=True) as journal,
+            hold_journal(self.journal_path, inline=True, mounts=self._copy.parent / "none") as journal,
             Transport(
                 clock, timeouts=story.timeouts, gateway=self._gateway, connector=VirtualConnector()
             ) as transport,
@@ -268,7 +284,8 @@ class Theatre:
                 self._ended(task, started, stopped, run)
             else:
                 _retrieve(task)
-            witness.note("end", "died" if fate.dead else f"exit {self.code}")
+            self.endings.append("died" if fate.dead else f"exit {self.code}")
+            witness.note("end", self.endings[-1])
         if self.died:
             await asyncio.sleep(0)
 
@@ -317,6 +334,7 @@ class Theatre:
             ):
                 continue
             if weather.chance == 1.0 or self._dice.random() < weather.chance:
+                self.faults.append(type(weather.fault).__name__ if weather.kind else "outage")
                 self.witness.note("weather", f"{record.kind} of {record.domain} meets {weather.fault}")
                 return weather.fault
         return None
@@ -330,6 +348,17 @@ def _retrieve(task: "asyncio.Task[int]") -> None:
 
 async def _inline(work: Callable[[], T]) -> T:
     return work()
+
+
+@contextmanager
+def _cheaply(*, pages: bool) -> Iterator[None]:
+    """Leave out what costs CPU in virtual time and brings nothing: looks while nothing happens, pages nobody reads."""
+    with (
+        patch.object(runner.engine, "LONGEST_SLEEP_SECONDS", 3600.0),
+        patch.object(runner.app.nightly, "REWRITTEN_SECONDS", 1800.0),
+        nullcontext() if pages else patch.object(runner.app.nightly, "page", lambda *_: "<html></html>"),
+    ):
+        yield
 
 
 @contextmanager

@@ -59,6 +59,7 @@ class Witness:
         self.deaths: list[float] = []
         self.jobs: dict[Identity, Job] = {}
         self.posts = 0
+        self.records = 0
         self._seconds = seconds
         self._hour_seconds = hour_seconds
         self._lost: set[Identity] = set()  # whose POST an earlier run took along
@@ -91,6 +92,7 @@ class Witness:
     def recorded(self, before: Job, after: Job, event: str) -> None:
         """The journal has stored a change."""
         spec = after.spec
+        self.records += 1
         told = f"{after.label}@{spec.due:%m-%d} {event}: {before.state} → {after.state}"
         if after.remote_ids != before.remote_ids:
             told += f" {list(after.remote_ids)}"
