@@ -568,6 +568,19 @@ async def test_sha256sum_reads_the_checksum_list(root: Path) -> None:
     assert done.returncode == 1
 
 
+async def test_what_is_published_in_pieces_is_whole_or_not_there(root: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise ArithmeticError
+
+    output = output_at(root)
+    await output.publish(NIGHT, "run.json", iter([b"run", b"ning"]))
+    with pytest.raises(ArithmeticError):
+        await output.publish(NIGHT, "run.json", broken())
+    assert (root / "2026-11-24/run.json").read_bytes() == b"running"
+    assert tree(root) == ["2026-11-24/run.json"]
+
+
 async def test_publishing_again_replaces_the_whole(root: Path) -> None:
     output = output_at(root)
     for content in (b"running" * 1000, b"ok"):

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from runner.errors import LockHeldError, ManifestError, RunnerError, StorageError
 from runner.jobs.model import ErrorCode, Flag, Job, State
-from runner.summary.document import encode, run_document
+from runner.summary.document import document_pieces, encode, run_document
 from runner.summary.exitcode import exit_code
 from runner.summary.night import Night, Problem, outcome
 from runner.summary.schema import run_schema
@@ -54,6 +54,17 @@ def objects(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Iterato
 def test_every_night_validates_against_the_schema(name: str) -> None:
     validator = Draft202012Validator(run_schema(), format_checker=FormatChecker())
     assert list(validator.iter_errors(json.loads(encode(run_document(NIGHTS[name]))))) == []
+
+
+@pytest.mark.parametrize("name", [*NIGHTS, "many"])
+def test_the_file_written_piece_by_piece_is_the_whole_document(name: str) -> None:
+    told = large_night(700) if name == "many" else NIGHTS[name]
+    assert b"".join(document_pieces(told)) == encode(run_document(told))
+
+
+def test_a_night_of_any_size_is_never_held_as_one_text() -> None:
+    small, large = (max(map(len, document_pieces(large_night(clients)))) for clients in (500, 2000))
+    assert large == pytest.approx(small, rel=0.1)
 
 
 @pytest.mark.parametrize("name", NIGHTS)
@@ -166,7 +177,8 @@ def test_counts_leave_out_what_a_person_skipped() -> None:
 
 def test_half_a_character_in_a_message_is_still_json() -> None:
     job = export(state=State.FAILED, code=ErrorCode.REJECTED, detail="\ud83d é\n\x1b[31m")
-    read = json.loads(encode(run_document(night(job))).decode("utf-8"))
+    read = json.loads(b"".join(document_pieces(night(job))).decode("utf-8"))
+    assert read == json.loads(encode(run_document(night(job))).decode("utf-8"))
     assert "\ud83d é" in read["jobs"][0]["error"]["message"]
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from runner.jobs.model import TAKEN_UP_AGAIN, ErrorCode, Flag, State
 from runner.summary.facts import ACTIONS
 from runner.summary.night import Night, Problem, TenantInfo
-from runner.summary.page import page, verdict_line
+from runner.summary.page import page, page_pieces, verdict_line
 from runner.summary.texts import LANGUAGES, Language, Phrasebook
 from tests.summary_samples import PARIS, export, good_night, large_night, night, report, troubled_night
 
@@ -91,6 +91,11 @@ def test_the_page_is_well_formed_and_needs_nothing_but_itself(told: Night, langu
     assert not [a for _, a in shown.elements if "style" in a or any(name.startswith("on") for name in a)]
     assert "url(" not in shown.style
     assert "@import" not in shown.style
+
+
+def test_a_page_of_any_size_is_never_held_as_one_text() -> None:
+    small, large = (max(map(len, page_pieces(large_night(clients), "fr"))) for clients in (500, 2000))
+    assert large == pytest.approx(small, rel=0.1)
 
 
 def test_its_policy_allows_its_own_style_and_nothing_else() -> None:

@@ -27,7 +27,7 @@ from runner.journal import Journal, StaleHolderError
 from runner.manifest import Manifest, Problem, Tenant
 from runner.output import Offload, Output, sha256sums
 from runner.plan import Planned
-from runner.summary import Language, Night, TenantInfo, encode, exit_code, outcome, page, run_document
+from runner.summary import Language, Night, TenantInfo, document_pieces, exit_code, outcome, page_pieces
 from runner.turns import Client, Limits, SenderPort
 
 REWRITTEN_SECONDS: Final = 60.0
@@ -86,6 +86,10 @@ class Nightly:
         self._order = order
         self._observers = observers
         self._intake = Intake((), (), (), (), ())
+        self._tenants = {
+            t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
+            for t in order.manifest.tenants
+        }
         self._engine: Engine | None = None
         self._stopped: str | None = None
         self._started = ports.clock.now()
@@ -186,10 +190,7 @@ class Nightly:
             jobs=self.jobs(),
             problems=order.manifest.problems,
             notices=(*self._intake.notices, *(self._engine.announcements if self._engine else ())),
-            tenants={
-                t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
-                for t in order.manifest.tenants
-            },
+            tenants=self._tenants,
             reason=self._stopped,
             timezone=order.timezone,
             policy=order.policy,
@@ -197,18 +198,12 @@ class Nightly:
 
     async def publish(self) -> None:
         """Write run.json, index.html and SHA256SUMS anew, each whole."""
-        night, order = self.night(), self._order
-        records = [r for job in night.jobs for r in job.files if r.placed]
-        document, html, sums = await self._ports.offload(
-            lambda: (
-                encode(run_document(night)),
-                page(night, order.language),
-                sha256sums(records, order.date),
-            )
-        )
-        await self._ports.output.publish(order.date, "SHA256SUMS", sums.encode())
-        await self._ports.output.publish(order.date, "index.html", html.encode())
-        await self._ports.output.publish(order.date, "run.json", document)
+        night, order, output = self.night(), self._order, self._ports.output
+        records = (r for job in night.jobs for r in job.files if r.placed)
+        sums = await self._ports.offload(lambda: sha256sums(records, order.date).encode())
+        await output.publish(order.date, "SHA256SUMS", sums)
+        await output.publish(order.date, "index.html", page_pieces(night, order.language))
+        await output.publish(order.date, "run.json", document_pieces(night))
 
     async def _publish_if_possible(self) -> None:
         with suppress(Exception):  # the trouble itself is about to be raised

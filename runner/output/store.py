@@ -312,23 +312,30 @@ class Output:
             return f"it has {size_bytes} bytes, {record.size_bytes} are recorded"
         return None if sha256 == record.sha256 else "its content is not what was recorded"
 
-    async def publish(self, night: date, name: str, content: bytes) -> None:
+    async def publish(self, night: date, name: str, content: bytes | Iterable[bytes]) -> None:
         """Replace `run.json` or its like, whole: a reader sees the old one or the new one.
+
+        Args:
+            night: whose folder it is.
+            name: of the file.
+            content: all of it, or its pieces, which are asked for one after the other while they are written.
 
         Raises:
             StorageError: it could not be replaced; the old one stands.
             ValueError: the name is not ours.
         """
         place = published_place(night, name)
-        await self._offload(lambda: self._publish(place, content))
+        pieces = (content,) if isinstance(content, bytes) else content
+        await self._offload(lambda: self._publish(place, pieces))
 
-    def _publish(self, place: Place, content: bytes) -> None:
+    def _publish(self, place: Place, pieces: Iterable[bytes]) -> None:
         with self._tree.folder(*place.folders, make=True) as folder:
             temp, fd = self._tree.create_beside(place, folder)
             try:
                 with telling(place.path, "replacing it"):
                     try:
-                        self._tree.write_all(fd, content)
+                        for piece in pieces:
+                            self._tree.write_all(fd, piece)
                         self._disk.flush(fd)
                     finally:
                         self._tree.close(fd)

@@ -3,10 +3,10 @@
 Plain values in, text out: nothing here stores, sends or reads a clock; its own templates are all that it loads.
 """
 
-from runner.summary.document import encode, run_document
+from runner.summary.document import document_pieces, encode, run_document
 from runner.summary.exitcode import exit_code
 from runner.summary.night import Night, Outcome, Problem, TenantInfo, counts, outcome, wants_a_person
-from runner.summary.page import page, verdict_line
+from runner.summary.page import page, page_pieces, verdict_line
 from runner.summary.schema import run_schema
 from runner.summary.story import StatusTable, status_table, story
 from runner.summary.texts import LANGUAGES, Language
@@ -20,10 +20,12 @@ __all__ = [
     "StatusTable",
     "TenantInfo",
     "counts",
+    "document_pieces",
     "encode",
     "exit_code",
     "outcome",
     "page",
+    "page_pieces",
     "run_document",
     "run_schema",
     "status_table",

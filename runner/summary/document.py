@@ -4,8 +4,9 @@ Moments are UTC to the millisecond; `ends_at` and `starts_at` are local to Lucca
 """
 
 import json
-import posixpath
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -14,10 +15,32 @@ from runner.jobs.model import ExportSpec, FileRecord, Job, ReportSpec, TemplateI
 from runner.summary.night import Night, counts, ordered, outcome
 
 SCHEMA_VERSION = 1
+_NO_JOBS = b'\n  "jobs": []'
+_JOBS_AT_ONCE = 500
 
 
 def run_document(night: Night) -> dict[str, Any]:
     """The content of run.json, ready for `encode`."""
+    return {**_around(night), "jobs": [_job(job, night) for job in ordered(night.jobs)]}
+
+
+def document_pieces(night: Night) -> Iterator[bytes]:
+    """run.json as a file, piece by piece: of a night of any size only a few hundred jobs are held as text."""
+    before, _, after = encode(_around(night)).partition(_NO_JOBS)
+    jobs = ordered(night.jobs)
+    if not jobs:
+        yield before + _NO_JOBS + after
+        return
+    yield before + _NO_JOBS[:-1]
+    for start in range(0, len(jobs), _JOBS_AT_ONCE):
+        listed = encode([_job(job, night) for job in jobs[start : start + _JOBS_AT_ONCE]])
+        # What stands between the brackets, two steps further in; no text of a job holds a line's end as such.
+        yield (b"," if start else b"") + listed[1:-3].replace(b"\n", b"\n  ")
+    yield b"\n  ]" + after
+
+
+def _around(night: Night) -> dict[str, Any]:
+    """Everything but the jobs."""
     tally = counts(night.jobs)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -27,15 +50,15 @@ def run_document(night: Night) -> dict[str, Any]:
         "finished_at": None if night.finished_at is None else moment(night.finished_at),
         "counts": {"downloaded": tally.downloaded, "failed": tally.failed, "unfinished": tally.unfinished},
         "problems": [{"tenant": problem.tenant, "message": problem.message} for problem in night.problems],
-        "jobs": [_job(job, night) for job in ordered(night.jobs)],
+        "jobs": [],
         "notices": list(night.notices),
         "reason": night.reason,
         "written_at": moment(night.now),
     }
 
 
-def encode(document: dict[str, Any]) -> bytes:
-    """The document as a file: UTF-8, indented, with a last newline."""
+def encode(document: object) -> bytes:
+    """The document, or a part of it, as a file: UTF-8, indented, with a last newline."""
     try:
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
     except UnicodeEncodeError:
@@ -46,54 +69,60 @@ def encode(document: dict[str, Any]) -> bytes:
 
 def moment(at: datetime) -> str:
     """A moment as run.json writes it: `2026-11-24T01:00:00.000Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return f"{at.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def relative_path(record: FileRecord, night: Night) -> str:
     """Where a file is, seen from the folder of run.json."""
-    return posixpath.relpath(record.path, night.date.isoformat())
+    folder, _, rest = record.path.partition("/")
+    return rest if folder == night.date.isoformat() else f"../{record.path}"
 
 
 def placed_files(job: Job) -> list[FileRecord]:
     """The files that stand in their places, by path."""
-    return sorted((record for record in job.files if record.placed), key=lambda record: record.path)
+    placed = [record for record in job.files if record.placed]
+    return sorted(placed, key=attrgetter("path")) if len(placed) > 1 else placed
 
 
 def entry_count(job: Job) -> int | None:
     """How many entries all its exports hold together; None where none is downloaded."""
-    return sum(content.entries for content in job.contents) if job.contents else None
+    return sum([content.entries for content in job.contents]) if job.contents else None
 
 
 def begins_at(job: Job) -> str | None:
     """Where the earliest of its exports begins, as Lucca wrote it."""
+    if not job.contents:
+        return None
     return min((content.starts_at for content in job.contents if content.starts_at), default=None)
 
 
 def _job(job: Job, night: Night) -> dict[str, Any]:
     spec = job.spec
-    info = night.tenants.get(spec.tenant)
-    return {
+    told: dict[str, Any] = {
         "tenant": spec.tenant,
         "domain": spec.domain,
         "kind": spec.kind,
         "name": spec.name,
         "due": spec.due.isoformat(),
-        "state": job.state.value,
-        **(_export(spec, job) if isinstance(spec, ExportSpec) else _report(spec, job)),
-        "flags": sorted(flag.value for flag in job.flags),
-        "files": [
-            {"path": relative_path(record, night), "bytes": record.size_bytes, "sha256": record.sha256}
-            for record in placed_files(job)
-        ],
-        "error": None if job.error is None else {"code": job.error.code.value, "message": job.error.message},
-        "transitions": [{"state": entry.state.value, "at": moment(entry.at)} for entry in job.history],
-        **(
-            {"foreign_ids": list(job.foreign_ids), "superseded_by": job.superseded_by}
-            if spec.kind == "export"
-            else {}
-        ),
-        "label": None if info is None else info.label,
+        "state": job.state,
     }
+    told.update(_export(spec, job) if isinstance(spec, ExportSpec) else _report(spec, job))
+    told["flags"] = sorted(job.flags) if job.flags else []
+    told["files"] = [
+        {"path": relative_path(record, night), "bytes": record.size_bytes, "sha256": record.sha256}
+        for record in placed_files(job)
+    ]
+    error = job.error
+    told["error"] = None if error is None else {"code": error.code, "message": error.message}
+    told["transitions"] = [{"state": entry.state, "at": moment(entry.at)} for entry in job.history]
+    if spec.kind == "export":
+        told["foreign_ids"] = list(job.foreign_ids)
+        told["superseded_by"] = job.superseded_by
+    info = night.tenants.get(spec.tenant)
+    told["label"] = None if info is None else info.label
+    return told
 
 
 def _export(spec: ExportSpec, job: Job) -> dict[str, Any]:

@@ -6,10 +6,12 @@ The page needs nothing but itself: no script, no request. Its policy allows the 
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import groupby, islice
+from typing import NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -22,6 +24,7 @@ from runner.summary.texts import Language, Phrasebook
 
 OPEN_CLIENTS = 8
 """Up to so many clients, what arrived is shown unfolded."""
+_TEXTS_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,8 @@ class FileView:
     size: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """One job in words."""
+class JobView(NamedTuple):
+    """One job in words. A tuple, since a page may hold tens of thousands: it is made in a quarter of the time."""
 
     name: str
     path: str
@@ -96,7 +98,11 @@ class TileView:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """All that the template shows."""
+    """All that the template shows. What comes as an iterator is put into words while it is written, and shown once.
+
+    Attributes:
+        shown: how many clients or jobs each part has.
+    """
 
     title: str
     tone: str
@@ -105,18 +111,19 @@ class PageView:
     running: Sequence[str]
     reason: str
     tiles: Sequence[TileView]
-    act: Sequence[ClientView]
-    waiting: Sequence[tuple[ClientView, JobView]]
-    arrived: Sequence[ClientView]
+    shown: Mapping[str, int]
+    act: Iterator[ClientView]
+    waiting: Iterator[tuple[ClientView, JobView]]
+    arrived: Iterator[ClientView]
     unfolded: bool
-    skipped: Sequence[tuple[ClientView, JobView]]
+    skipped: Iterator[tuple[ClientView, JobView]]
     problems: Sequence[ProblemView]
     notices: Sequence[str]
     footer: str
 
 
-def page(night: Night, language: Language) -> str:
-    """The page as a whole HTML document.
+def page_pieces(night: Night, language: Language) -> Iterator[bytes]:
+    """The page as a whole HTML file, piece by piece: of a night of any size only a few clients are held as text.
 
     Args:
         night: what is told.
@@ -124,9 +131,15 @@ def page(night: Night, language: Language) -> str:
     """
     words = Phrasebook(language, night.timezone)
     style, digest = _style()
-    html = _template().render(view=_Builder(night, words).view(), t=words, style=style, digest=digest)
-    # Half a character can come out of a server's message, and no file could hold it.
-    return html.encode("utf-8", "replace").decode()
+    texts = _template().generate(view=_Builder(night, words).view(), t=words, style=style, digest=digest)
+    while text := "".join(islice(texts, _TEXTS_AT_ONCE)):
+        # Half a character can come out of a server's message, and no file could hold it.
+        yield text.encode("utf-8", "replace")
+
+
+def page(night: Night, language: Language) -> str:
+    """The same as text."""
+    return b"".join(page_pieces(night, language)).decode()
 
 
 def verdict_line(night: Night, language: Language) -> str:
@@ -178,6 +191,10 @@ def _needs_action(job: Job) -> bool:
     return job.finished and wants_a_person(job)
 
 
+def _is_good(job: Job) -> bool:
+    return job.state is State.DOWNLOADED and not wants_a_person(job)
+
+
 class _Builder:
     """Puts one night into words, part by part."""
 
@@ -191,14 +208,12 @@ class _Builder:
         by_tenant: dict[str, list[Job]] = defaultdict(list)
         for job in ordered(night.jobs):
             by_tenant[job.spec.tenant].append(job)
-        tenants = sorted(by_tenant, key=self._sort_key)
-        in_order = [job for tenant in tenants for job in by_tenant[tenant]]
-        act = [
-            self._to_do(t, jobs) for t in tenants if (jobs := [j for j in by_tenant[t] if _needs_action(j)])
-        ]
-        waiting = [job for job in in_order if not job.finished]
-        skipped = [job for job in in_order if job.state is State.SKIPPED]
-        arrived = [view for tenant in tenants if (view := self._arrived(tenant, by_tenant[tenant]))]
+        lots = [(tenant, by_tenant[tenant]) for tenant in sorted(by_tenant, key=self._sort_key)]
+        act = [(tenant, some) for tenant, jobs in lots if (some := [j for j in jobs if _needs_action(j)])]
+        good = [(tenant, some) for tenant, jobs in lots if (some := [j for j in jobs if _is_good(j)])]
+        waiting = [job for _, jobs in lots for job in jobs if not job.finished]
+        skipped = [job for _, jobs in lots for job in jobs if job.state is State.SKIPPED]
+        in_act = {tenant for tenant, _ in act}
         word = outcome(night)
         return PageView(
             title=words("title", day=words.day(night.date)),
@@ -210,11 +225,12 @@ class _Builder:
             else [],
             reason=self._reason(),
             tiles=self._tiles(len(act), len(waiting), len(skipped)),
-            act=act,
-            waiting=[self._row(job) for job in waiting],
-            arrived=arrived,
-            unfolded=len(arrived) <= OPEN_CLIENTS,
-            skipped=[self._row(job) for job in skipped],
+            shown={"act": len(act), "waiting": len(waiting), "arrived": len(good), "skipped": len(skipped)},
+            act=(self._to_do(tenant, jobs) for tenant, jobs in act),
+            waiting=self._rows(waiting),
+            arrived=(self._arrived(tenant, jobs, elsewhere=tenant in in_act) for tenant, jobs in good),
+            unfolded=len(good) <= OPEN_CLIENTS,
+            skipped=self._rows(skipped),
             problems=[ProblemView(self._problem_title(p.tenant), p.message) for p in night.problems],
             notices=list(night.notices),
             footer=words(
@@ -268,21 +284,21 @@ class _Builder:
             jobs=[self._job(job) for job in jobs],
         )
 
-    def _arrived(self, tenant: str, jobs: Sequence[Job]) -> ClientView | None:
-        good = [job for job in jobs if job.state is State.DOWNLOADED and not wants_a_person(job)]
-        if not good:
-            return None
+    def _arrived(self, tenant: str, jobs: Sequence[Job], *, elsewhere: bool) -> ClientView:
         kinds = [
             self.words.count("client.jobs", len(some), things=_things(some, len(some), self.words))
             for kind in ("export", "report")
-            if (some := [job for job in good if job.spec.kind == kind])
+            if (some := [job for job in jobs if job.spec.kind == kind])
         ]
         return self._client(
-            tenant,
-            tally=", ".join(kinds),
-            jobs=[self._job(job) for job in good],
-            elsewhere=any(_needs_action(job) for job in jobs),
+            tenant, tally=", ".join(kinds), jobs=[self._job(job) for job in jobs], elsewhere=elsewhere
         )
+
+    def _rows(self, jobs: Iterable[Job]) -> Iterator[tuple[ClientView, JobView]]:
+        for tenant, some in groupby(jobs, key=lambda job: job.spec.tenant):
+            client = self._client(tenant)
+            for job in some:
+                yield client, self._job(job)
 
     # ── pieces ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -322,9 +338,6 @@ class _Builder:
             issues=issues,
             elsewhere=elsewhere,
         )
-
-    def _row(self, job: Job) -> tuple[ClientView, JobView]:
-        return self._client(job.spec.tenant), self._job(job)
 
     def _job(self, job: Job) -> JobView:
         words, night = self.words, self.night

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -73,10 +73,7 @@ class Phrasebook:
 
     def day(self, day: date, *, weekday: bool = True) -> str:
         """`mardi 24 novembre 2026`, `Tuesday 24 November 2026`."""
-        table = french if self.language == "fr" else english
-        number = f"1{'er' if self.language == 'fr' else ''}" if day.day == 1 else str(day.day)
-        text = f"{number}{_NBSP}{table.MONTHS[day.month - 1]} {day.year}"
-        return f"{table.DAYS[day.weekday()]} {text}" if weekday else text
+        return _day(self.language, day, weekday)
 
     def local(self, at: datetime) -> datetime:
         """The moment in the reader's zone."""
@@ -85,7 +82,9 @@ class Phrasebook:
     def time(self, at: datetime) -> str:
         """`2 h 14`, `02:14`."""
         local = self.local(at)
-        return f"{local.hour}{_NBSP}h{_NBSP}{local:%M}" if self.language == "fr" else f"{local:%H:%M}"
+        if self.language == "fr":
+            return f"{local.hour}{_NBSP}h{_NBSP}{local.minute:02}"
+        return f"{local.hour:02}:{local.minute:02}"
 
     def moment(self, at: datetime) -> str:
         """`24 novembre 2026 à 2 h 14`, `24 November 2026 at 02:14`."""
@@ -94,6 +93,22 @@ class Phrasebook:
 
     def pause(self, seconds: float) -> str:
         """A duration in its largest whole unit: `30 s`, `10 min`."""
-        name, size = next((u for u in _PAUSES if seconds >= u[1] and not seconds % u[1]), ("s", 1))
-        amount = f"{seconds / size:g}"
-        return f"{amount.replace('.', ',') if self.language == 'fr' else amount}{_NBSP}{name}"
+        return _pause(self.language, seconds)
+
+
+# Of a night's thousands of jobs nearly all have the same days and pauses.
+
+
+@lru_cache(256)
+def _day(language: Language, day: date, weekday: bool) -> str:  # noqa: FBT001 - as it comes
+    table = french if language == "fr" else english
+    number = f"1{'er' if language == 'fr' else ''}" if day.day == 1 else str(day.day)
+    text = f"{number}{_NBSP}{table.MONTHS[day.month - 1]} {day.year}"
+    return f"{table.DAYS[day.weekday()]} {text}" if weekday else text
+
+
+@lru_cache(256)
+def _pause(language: Language, seconds: float) -> str:
+    name, size = next((u for u in _PAUSES if seconds >= u[1] and not seconds % u[1]), ("s", 1))
+    amount = f"{seconds / size:g}"
+    return f"{amount.replace('.', ',') if language == 'fr' else amount}{_NBSP}{name}"
