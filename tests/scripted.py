@@ -112,11 +112,16 @@ def for_ever(start: bytes, again: bytes) -> Say:
 
 @asynccontextmanager
 async def scripted(
-    *says: Say, tls: ssl.SSLContext | None = None, greeting: Say | None = None
+    *says: Say,
+    by: Callable[[bytes], Say] | None = None,
+    tls: ssl.SSLContext | None = None,
+    greeting: Say | None = None,
+    place: tuple[str, int] = ("127.0.0.1", 0),
 ) -> AsyncIterator[Scripted]:
     """Serve: the first request gets the first answer, and so on; the last one answers all that follow.
 
-    With a `greeting` nothing is read: that is said as soon as somebody connects.
+    With `by` each request gets the answer that this gives for it. With a `greeting` nothing is read: that is said as
+    soon as somebody connects.
     """
     server = Scripted()
     tasks: set[asyncio.Task[None]] = set()
@@ -128,7 +133,9 @@ async def scripted(
             return
         while (request := await _read(reader)) is not None:
             server.requests.append(request)
-            if says:
+            if by is not None:
+                await _say(by(request), writer)
+            elif says:
                 await _say(says[min(len(server.requests), len(says)) - 1], writer)
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,7 +148,7 @@ async def scripted(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    listening = await asyncio.start_server(connected, *place, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server
