@@ -13,7 +13,7 @@ from runner.app.setup import batch_date, journal_path, manifest_of, settings_of
 from runner.app.tell import answer, say, table
 from runner.collector import uncollected
 from runner.errors import ManifestError
-from runner.jobs.model import ExportSpec, Identity, Spec
+from runner.jobs.model import ExportSpec, Spec
 from runner.manifest import warnings
 from runner.plan import Planned
 from runner.plan import plan as plan_night
@@ -33,15 +33,15 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
     selection.check(manifest)
     chosen = [p for p in planned if selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)]
     states = _states(settings, [p.spec for p in chosen])
-    rows = [_planned(p, states.get(p.spec.identity, "new")) for p in chosen]
-    open_ = [p for p in chosen if states.get(p.spec.identity) not in ("downloaded", "skipped")]
+    told = list(zip(chosen, states, strict=True))
+    open_ = [p for p, state in told if state not in ("downloaded", "skipped")]
     requests, minutes = _effort(open_, settings.requests_per_minute)
     problems = [p for p in manifest.problems if selection.takes_tenant(p.tenant)]
     if as_json:
         answer(
             {
                 "date": night.isoformat(),
-                "jobs": rows,
+                "jobs": [_document(p.spec, state) for p, state in told],
                 "requests": requests,
                 "minutes": minutes,
                 "problems": [{"tenant": p.tenant, "message": p.message} for p in problems],
@@ -51,7 +51,16 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
     else:
         table(
             ("job", "domain", "due", "asks for", "state"),
-            [(f"{r['tenant']}/{r['name']}", r["domain"], r["due"], _asks(r), r["state"]) for r in rows],
+            [
+                (
+                    f"{p.spec.tenant}/{p.spec.name}",
+                    p.spec.domain,
+                    p.spec.due.isoformat(),
+                    _asks(p.spec),
+                    state,
+                )
+                for p, state in told
+            ],
         )
         for text in (*(p.message for p in problems), *(f"warning: {w}" for w in warnings(manifest, night))):
             say(text)
@@ -62,30 +71,35 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
     return 3 if problems else 0
 
 
-def _planned(p: Planned, state: str) -> dict[str, Any]:
-    spec = p.spec
-    row: dict[str, Any] = {
+def _document(spec: Spec, state: str) -> dict[str, Any]:
+    if isinstance(spec, ExportSpec):
+        asked: dict[str, Any] = {
+            "configuration_id": spec.configuration_id,
+            "ends_at": f"{spec.ends_at.isoformat()}T00:00:00",
+        }
+    else:
+        asked = {
+            "template_id": getattr(spec.template, "id", None),
+            "starts_on": spec.starts_on.isoformat() if spec.starts_on else None,
+            "ends_on": spec.ends_on.isoformat() if spec.ends_on else None,
+        }
+    return {
         "tenant": spec.tenant,
         "domain": spec.domain,
         "kind": spec.kind,
         "name": spec.name,
         "due": spec.due.isoformat(),
+        **asked,
+        "formats": list(spec.formats),
+        "requests": _least(spec),
+        "state": state,
     }
+
+
+def _asks(spec: Spec) -> str:
     if isinstance(spec, ExportSpec):
-        row |= {"configuration_id": spec.configuration_id, "ends_at": f"{spec.ends_at.isoformat()}T00:00:00"}
-    else:
-        row |= {
-            "template_id": getattr(spec.template, "id", None),
-            "starts_on": spec.starts_on.isoformat() if spec.starts_on else None,
-            "ends_on": spec.ends_on.isoformat() if spec.ends_on else None,
-        }
-    return row | {"formats": list(spec.formats), "requests": _least(spec), "state": state}
-
-
-def _asks(row: dict[str, Any]) -> str:
-    if row["kind"] == "export":
-        return f"all before {row['ends_at'][:10]}"
-    return f"{row['starts_on']} to {row['ends_on']}" if row["starts_on"] else "the template's own period"
+        return f"all before {spec.ends_at.isoformat()}"
+    return f"{spec.starts_on} to {spec.ends_on}" if spec.starts_on else "the template's own period"
 
 
 def _least(spec: Spec) -> int:
@@ -105,15 +119,15 @@ def _effort(planned: Iterable[Planned], requests_per_minute: int) -> tuple[int, 
     return sum(per_domain.values()), minutes
 
 
-def _states(settings: Settings, specs: Sequence[Spec]) -> dict[Identity, str]:
-    """What the journal knows of these; without a journal everything is new."""
+def _states(settings: Settings, specs: Sequence[Spec]) -> list[str]:
+    """How each of these stands in the journal; what it does not know is new."""
     if not journal_path(settings).exists():
-        return {}
+        return ["new"] * len(specs)
     from runner.app.stores import read_journal  # noqa: PLC0415 - only where there is one
 
-    wanted = {spec.identity for spec in specs}
     with read_journal(settings) as journal:
-        return {job.spec.identity: job.state.value for job in journal.jobs() if job.spec.identity in wanted}
+        known = {job.spec.identity: job.state.value for job in journal.jobs()}
+    return [known.get(spec.identity, "new") for spec in specs]
 
 
 @uncollected()
