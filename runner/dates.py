@@ -7,10 +7,11 @@ included.
 
 import calendar
 import re
-from dataclasses import dataclass
 from datetime import date, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
+
+from msgspec import Struct
 
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Dates outside these years are taken for slips of the pen; within them no date arithmetic can overflow."""
@@ -67,8 +68,7 @@ def _monday_from(day: date) -> date:
     return day + timedelta(days=-day.weekday() % 7)
 
 
-@dataclass(frozen=True, slots=True)
-class DateRule:
+class DateRule(Struct, frozen=True, gc=False):
     """A set of days, as the manifest writes it; two rules are equal where their text is.
 
     Attributes:
@@ -163,8 +163,7 @@ def parse_date_rule(text: str) -> DateRule:
 DAILY = parse_date_rule("daily")
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True, gc=False):
     """The days a report is about.
 
     Attributes:

@@ -5,10 +5,10 @@ is worked out in `missed_reports`, from what the journal knows.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.errors import ManifestError
@@ -19,8 +19,7 @@ MOST_MISSED: Final = 31
 """How many missed dates of one report are made up for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True, gc=False):
     """A spec and the tenant whose key and budget it uses."""
 
     tenant: Tenant

@@ -1,13 +1,12 @@
 """From a manifest and a date come exactly the jobs that are due, the same ones however often one asks."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from runner.errors import ManifestError
 from runner.jobs.model import ExportSpec, ReportSpec, TemplateBody, TemplateId
@@ -225,7 +224,7 @@ def test_an_earlier_nights_job_is_told_anew_with_its_dates_kept(tmp_path: Path) 
     for spec in (p.spec for p in plan(manifest, NIGHT)):
         entry = entry_of(tenant, spec)
         assert entry is not None
-        old = changed(spec, tenant="old-name", formats=("json",))
+        old = replace(spec, tenant="old-name", formats=("json",))
         assert refreshed(tenant, entry, old) == spec
 
 
@@ -233,11 +232,11 @@ def test_of_several_entries_of_one_configuration_each_keeps_its_own_jobs(tmp_pat
     manifest = manifest_of(tmp_path, SEVERAL)
     (tenant,) = manifest.tenants
     weekly, monthly, _ = exports_of(manifest, NIGHT)
-    for spec in (weekly, monthly, changed(monthly, name="renamed since")):
+    for spec in (weekly, monthly, replace(monthly, name="renamed since")):
         entry = entry_of(tenant, spec)
         assert entry is not None
         assert entry.name == ("weekly" if spec is weekly else "monthly")
-    unlike_any = changed(monthly, name="renamed since", ends_at=date(2026, 11, 3))
+    unlike_any = replace(monthly, name="renamed since", ends_at=date(2026, 11, 3))
     entry = entry_of(tenant, unlike_any)
     assert entry is not None
     assert entry.name == "weekly"
@@ -248,8 +247,8 @@ def test_a_job_that_is_no_longer_in_the_manifest_has_no_entry(tmp_path: Path) ->
     (tenant,) = manifest.tenants
     export, *_, report = (p.spec for p in plan(manifest, NIGHT))
     assert isinstance(export, ExportSpec)
-    assert entry_of(tenant, changed(export, configuration_id=5)) is None
-    assert entry_of(tenant, changed(report, name="gone")) is None
+    assert entry_of(tenant, replace(export, configuration_id=5)) is None
+    assert entry_of(tenant, replace(report, name="gone")) is None
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,6 @@ def keys_of(
         InvalidError: a key is unknown, missing, or there twice, or a value is wrong; every fault is told.
     """
     values: dict[str, Any] = {}
-    seen: set[str] = set()
     faults: list[Fault] = []
     for key, value in mapping_of(node).pairs:
         name = key.text if type(key) is Scalar else ""
@@ -117,10 +116,10 @@ def keys_of(
         if reader is None:
             message = _unknown_key(key, readers, planned or {})
             faults.append(Fault(f".{name}" if _is_shown(name) else "", key.line, key.column, message))
-        elif name in seen:
+        elif name in values:
             faults.append(Fault(f".{name}", key.line, key.column, "the key is here twice"))
         else:
-            seen.add(name)
+            values[name] = None  # it is here, even if what it holds is wrong
             try:
                 values[name] = reader(value)
             except InvalidError as error:
@@ -128,7 +127,7 @@ def keys_of(
     faults += [
         Fault(f".{name}", node.line, node.column, "the key is missing")
         for name in required
-        if name not in seen
+        if name not in values
     ]
     if faults:
         raise InvalidError(faults)

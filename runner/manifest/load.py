@@ -87,7 +87,7 @@ class _Loader:
     allowed_hosts: tuple[str, ...]
     tenants: list[Tenant] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    _names: dict[str, str] = field(default_factory=dict)  # in lower case, with the place of the first
+    _names: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # in lower case; the first's place
     _fatal: list[str] = field(default_factory=list)
 
     def load(self) -> None:
@@ -133,11 +133,13 @@ class _Loader:
         if name_node is None:
             return None
         key = name_node.text.lower()
-        told = Fault(f"{at}.name", name_node.line, name_node.column, "").told(file)
-        if key in self._names:
-            self._fatal.append(f"{told}another tenant has this name already ({self._names[key]})")
+        if first := self._names.get(key):
+            where = "{}:{}:{}".format(*first)
+            message = f"another tenant has this name already ({where})"
+            fault = Fault(f"{at}.name", name_node.line, name_node.column, message)
+            self._fatal.append(fault.told(file))
         else:
-            self._names[key] = told.partition(" ")[0].removesuffix(":")
+            self._names[key] = (file, name_node.line, name_node.column)
         try:
             return read_name(name_node)
         except InvalidError:

@@ -1,16 +1,16 @@
 """What the manifest says, as plain frozen values. Knows nothing of YAML, of files, or of what ran already."""
 
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+
+from msgspec import Struct
 
 from runner.credentials import SecretReference
 from runner.dates import DateRule, Period
 from runner.jobs.model import TemplateBody, TemplateId
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True, gc=False):
     """A fault in one tenant's entry, or in an included file: it stops that one and is told.
 
     Attributes:
@@ -22,8 +22,7 @@ class Problem:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExportEntry:
+class ExportEntry(Struct, frozen=True, gc=False):
     """One export of a tenant, as the manifest asks for it."""
 
     name: str
@@ -35,8 +34,7 @@ class ExportEntry:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReportEntry:
+class ReportEntry(Struct, frozen=True, gc=False):
     """One report of a tenant; without a period the template's own is meant."""
 
     name: str
@@ -47,8 +45,7 @@ class ReportEntry:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tenant:
+class Tenant(Struct, frozen=True, gc=False):
     """One client.
 
     Attributes:
@@ -71,8 +68,7 @@ class Tenant:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True, gc=False):
     """All tenants that can run, and what is wrong with the others."""
 
     path: Path

@@ -2,14 +2,14 @@
 
 Scalars stay text: that `no` is a label and `00123` a number in a file is decided by whoever reads them, never by
 YAML. What is refused in one place (an alias, a tag, a nest too deep) becomes a `Refused` node there, so that it
-stops the entry it stands in and not the whole file.
+stops the entry it stands in and not the whole file. Nodes form no cycles, so the collector need not know them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
 from yaml import YAMLError
 from yaml._yaml import CParser
 from yaml.error import MarkedYAMLError
@@ -30,8 +30,7 @@ DEPTH_MAX = 30
 NESTING_MAX = 200  # the time that libyaml takes grows with the square of the depth
 
 
-@dataclass(slots=True)
-class Scalar:
+class Scalar(Struct, gc=False):
     """A text; `plain` if it stood without quotes."""
 
     line: int
@@ -40,8 +39,7 @@ class Scalar:
     plain: bool
 
 
-@dataclass(slots=True)
-class Sequence:
+class Sequence(Struct, gc=False):
     """A list."""
 
     line: int
@@ -49,8 +47,7 @@ class Sequence:
     items: list["Node"] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Mapping:
+class Mapping(Struct, gc=False):
     """Keys and values in the order of the file; the same key may stand there twice."""
 
     line: int
@@ -58,8 +55,7 @@ class Mapping:
     pairs: list[tuple["Node", "Node"]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Refused:
+class Refused(Struct, gc=False):
     """Something that YAML allows and a manifest does not."""
 
     line: int
