@@ -19,7 +19,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from runner.app import acting, nightly, setup
+from runner.app import acting, nightly, stores
 from runner.credentials import Secret
 from runner.jobs.model import Job
 from runner.journal import SqliteJournal, database, hold, sqlite
@@ -304,9 +304,9 @@ def wrap(reaper: Reaper, mounts: Path | None = None) -> None:
 
     for module, name, replacement in (
         (acting, "Ports", ports),
-        (setup, "Disk", functools.partial(MortalDisk, reaper)),
+        (stores, "Disk", functools.partial(MortalDisk, reaper)),
         (sqlite, "open_for_writing", opened),
-        (setup, "hold", functools.partial(hold, mounts=mounts or MOUNTS)),
+        (stores, "hold", functools.partial(hold, mounts=mounts or MOUNTS)),
     ):
         assert hasattr(module, name), f"{module.__name__}.{name} is not where ports are made any more"
         setattr(module, name, replacement)
