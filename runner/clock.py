@@ -7,13 +7,13 @@ duration within one boot is measured by it. `boot_id` tells one boot from anothe
 
 import time
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import anyio
 import anyio.lowlevel
+from msgspec import Struct
 
 LEAST_WAIT_SECONDS = 0.001
 """A shorter wait may be less than what floating point can add to the time: it would be asked for again for ever."""
@@ -22,8 +22,7 @@ _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(Struct, frozen=True, gc=False):
     """One moment by both clocks.
 
     Attributes:

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from operator import attrgetter
 from random import Random
 from typing import Final
 
 import anyio
 import anyio.lowlevel
 import structlog
+from msgspec.structs import replace
 
 from runner.clock import Clock, wait_for
 from runner.credentials import CredentialError
@@ -46,8 +46,6 @@ GRACE_SECONDS: Final = 5.0
 LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 KEYS_AT_A_TIME: Final = 8
-
-_stored: Final = attrgetter(*(name for name in m.Job.__struct_fields__ if name != "live"))
 
 Observer = Callable[[m.Job, m.Job, ev.Event], None]
 
@@ -422,7 +420,7 @@ class Engine:
         before = self.jobs[id_]
         now = self._clock.now()
         after = advance(before, event, now)
-        if _stored(before) != _stored(after):
+        if replace(after, live=before.live) != before:  # what lives only in this run is not stored
             note = event.why if isinstance(event, ev.TriggerLetGo) else ""
             await self._journal.record(before, after, type(event).__name__, self._night, now.wall, note)
             self.touched.add(id_)

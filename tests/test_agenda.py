@@ -1,7 +1,6 @@
 """A job decides what comes next so that nothing is triggered twice or forgotten, and a restart changes nothing."""
 
 from dataclasses import dataclass, field
-from dataclasses import replace as moved
 from datetime import datetime, timedelta
 from random import Random
 
@@ -193,7 +192,7 @@ def test_after_a_reboot_the_servers_dates_count_and_no_wall_clock(passed: float,
     seen = START + timedelta(seconds=int(passed))
     rebooted = Instant(START + timedelta(seconds=passed + wall), 7.0, "boot-2")
     job = advance(restarted(job), listed(server_date=seen), rebooted)
-    elapsed = elapsed_seconds(job, moved(rebooted, boot_seconds=17.0))
+    elapsed = elapsed_seconds(job, replace(rebooted, boot_seconds=17.0))
     assert elapsed is not None
     assert passed + 10 - 3.5 <= elapsed <= passed + 10
 

@@ -53,5 +53,5 @@ async def in_thread(work: Callable[[], T]) -> T:
     """Do blocking work beside the event loop. It is seen to its end even where the waiting is given up."""
     doing: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(_THREADS, work)
     with anyio.CancelScope(shield=True):
-        await asyncio.wait((doing,))
-    return doing.result()
+        result = await doing
+    return result

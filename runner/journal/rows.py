@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -49,7 +50,7 @@ _StoredReport = msgspec.defstruct(
     ],
     frozen=True,
 )
-_SNAPSHOT_FIELDS: tuple[str, ...] = _Snapshot.__struct_fields__
+_known = attrgetter(*_Snapshot.__struct_fields__)
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decode_snapshot: Callable[[str], Any] = msgspec.json.Decoder(_Snapshot).decode
 _decode_export = msgspec.json.Decoder(ExportSpec).decode
@@ -77,7 +78,7 @@ def spec_text(spec: Spec) -> str:
 
 def snapshot_text(job: Job) -> str:
     """What is known of the job as JSON, without what stands at its default."""
-    return _encoder.encode(_Snapshot(**{name: getattr(job, name) for name in _SNAPSHOT_FIELDS})).decode()
+    return _encoder.encode(_Snapshot(*_known(job))).decode()
 
 
 def record_values(job: Job) -> dict[str, Any]:

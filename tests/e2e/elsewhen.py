@@ -4,8 +4,9 @@ The boot clock is the machine's own, as where somebody sets the clock. Run as `p
 """
 
 import os
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from runner import cli
 from runner.clock import Instant, SystemClock
