@@ -2,6 +2,8 @@
 
 import gc
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -565,3 +567,22 @@ def test_loading_leaves_the_garbage_collector_as_it_was(write: Write) -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+RESIDENT = """
+import re, sys
+from pathlib import Path
+from runner.manifest import load_manifest
+def resident(key): return int(re.search(key + r":\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1))
+before = resident("VmRSS")
+manifest = load_manifest("tenants.yaml")
+print(resident("VmRSS") - before, resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
+def test_the_memory_that_reading_took_is_given_back(write: Write) -> None:
+    write(HEAD + "".join(tenant("reports: [{name: a, template_id: 1}]", name=f"t{n}") for n in range(4000)))
+    told = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
+    stays, most = map(int, told.stdout.split())
+    assert stays < most / 2

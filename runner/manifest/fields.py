@@ -10,6 +10,7 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
+from sys import intern
 from typing import Any, NoReturn, TypeVar
 
 from runner.credentials import (
@@ -199,7 +200,12 @@ def word(node: Node) -> str:
     """A scalar's text as it stands, whatever YAML would make of it."""
     if type(node) is not Scalar or (node.plain and node.text in _NULLS):
         _refuse_kind(node, "a single value is expected here")
-    return node.text
+    return _kept(node.text)
+
+
+def _kept(text: str) -> str:
+    """A copy, shared with its equals, away from the nodes of the file: among them it would keep all their memory."""
+    return intern(text.encode().decode())
 
 
 def string(node: Node) -> str:
@@ -312,7 +318,7 @@ def read_secret(node: Node) -> SecretReference:
         refuse(node, f"this is no known place of a secret; write {_REFERENCE}")
     if type(value) is not Scalar or not value.text or len(value.text) > 4096 or not value.text.isprintable():
         refuse(value, f"one line of text is expected after {kind}")
-    text = value.text
+    text = _kept(value.text)
     if (any(looks_like_key(part) for part in (text, *text.split("/"))) and kind != "file") or looks_like_key(
         text
     ):
@@ -344,7 +350,7 @@ def _command(node: Node) -> tuple[str, ...]:
     for item in node.items:
         if type(item) is not Scalar or "\0" in item.text or len(item.text) > 4096:
             refuse(item, "each word of a command is one text")
-        argv.append(item.text)
+        argv.append(_kept(item.text))
     program = argv[0].rpartition("/")[2]
     if not program:
         refuse(node, "the command has no program")
