@@ -356,7 +356,9 @@ def _cheaply(*, pages: bool) -> Iterator[None]:
     with (
         patch.object(runner.engine, "LONGEST_SLEEP_SECONDS", 3600.0),
         patch.object(runner.app.nightly, "REWRITTEN_SECONDS", 1800.0),
-        nullcontext() if pages else patch.object(runner.app.nightly, "page", lambda *_: "<html></html>"),
+        nullcontext()
+        if pages
+        else patch.object(runner.app.nightly, "page_pieces", lambda *_: (b"<html></html>",)),
     ):
         yield
 
