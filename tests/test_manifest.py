@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,26 @@ def test_a_tenants_own_key_replaces_the_default_whole(write: Write) -> None:
     assert (two.tags, two.owner, two.since) == (("c",), "x", date(2026, 2, 2))
     assert [report.name for report in one.reports] == ["times"]
     assert [report.name for report in two.reports] == ["own"]
+
+
+IN_ANY_ORDER = permutations(["version: 1", "defaults: {tags: [a]}", f"tenants:{GOOD.rstrip()}"])
+
+
+@pytest.mark.parametrize("order", list(IN_ANY_ORDER))
+def test_the_keys_of_a_manifest_may_stand_in_any_order(write: Write, order: tuple[str, ...]) -> None:
+    (only,) = load_manifest(write("\n".join(order) + "\n")).tenants
+    assert (only.name, only.tags, [report.name for report in only.reports]) == ("good", ("a",), ["times"])
+
+
+@pytest.mark.parametrize("defaults", ["{tags: [a]}", "{tags: [a], since: 2026-13-01}"])
+def test_what_is_wrong_below_the_tenants_stops_the_run_and_is_told_alone(write: Write, defaults: str) -> None:
+    path = write(f"version: 1\ndefaults: {defaults}\ntenants:" + GOOD + tenant("a: b")[1:] + "sinc: x\n")
+    *above, fault = faults_of(path)
+    assert fault.startswith("tenants.yaml:12:1: sinc: unknown key")
+    assert [told.partition(": ")[0] for told in above] == (["tenants.yaml:2:30"] if "13" in defaults else [])
+    path.write_text(path.read_text("utf-8") + "- [", encoding="utf-8")
+    (fault,) = faults_of(path)
+    assert fault.startswith("tenants.yaml:13:1: not YAML")
 
 
 @pytest.mark.parametrize(
@@ -495,6 +516,11 @@ def test_a_manifest_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> Non
         ("tenants: {}", None, "clients.d/a.yaml:1:10: tenants: a list is expected here"),
         ("version: 1\ntenants: [{name: zed}]", "zed", "version: unknown key"),
         ("version: 1\ntenants: [{name: Zed}]", None, "version: unknown key"),
+        (
+            "tenants: [{name: zed}]\ntenants: []",
+            "zed",
+            "clients.d/a.yaml:2:1: tenants: the key is here twice",
+        ),
     ],
 )
 def test_an_included_file_that_cannot_be_used_stops_nobody_else(
@@ -506,6 +532,14 @@ def test_an_included_file_that_cannot_be_used_stops_nobody_else(
     ((found_name, message),) = problems_of(manifest)
     assert found_name == name
     assert told in message
+
+
+def test_an_included_file_that_cannot_be_read_stops_nobody_else(write: Write) -> None:
+    path = write("version: 1\ninclude: clients.d/*\ntenants:" + GOOD)
+    Path("clients.d/a.yaml").mkdir(parents=True)
+    manifest = load_manifest(path)
+    assert [each.name for each in manifest.tenants] == ["good"]
+    assert problems_of(manifest) == [(None, "clients.d/a.yaml: cannot be read: Is a directory")]
 
 
 def test_a_pattern_that_finds_nothing_is_told(write: Write) -> None:

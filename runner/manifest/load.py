@@ -4,9 +4,11 @@ Knows nothing of what has run, of settings or of the network; secrets are not lo
 """
 
 import glob
+from collections.abc import Iterable
 from collections.abc import Sequence as SequenceABC
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,17 @@ from runner.manifest.fields import (
 from runner.manifest.model import Manifest, Problem, Tenant
 from runner.manifest.nodes import (
     FILE_MAX_BYTES,
+    Document,
     Mapping,
     Node,
     Scalar,
     Sequence,
     UnusableFileError,
-    compose,
     read_capped,
 )
+
+# The tenants' own list: its items are read each by itself, so that one that is wrong stops no other.
+_LIST = list_of(mapping_of)
 
 
 @uncollected()
@@ -93,13 +98,14 @@ class _Loader:
     def load(self) -> None:
         entries = Entries(self.shown_path, self.path.parent, self.allowed_hosts)
         try:
-            root = compose(read_capped(self.path, FILE_MAX_BYTES))
+            document = Document(read_capped(self.path, FILE_MAX_BYTES))
+            waiting = self._read_below_defaults(entries, document)
             values = keys_of(
-                root,
+                document.root,
                 {
                     "version": _read_version,
                     "defaults": entries.defaults,
-                    "tenants": _read_entries,
+                    "tenants": _LIST,
                     "include": _patterns,
                 },
                 required=("version",),
@@ -109,16 +115,35 @@ class _Loader:
         except InvalidError as error:
             raise ManifestError([fault.told(self.shown_path) for fault in error.faults]) from None
         defaults: dict[str, Any] = values.get("defaults", {})
-        self._read_tenants(entries, values.get("tenants", []), defaults)
+        self._read_tenants(entries, waiting, defaults)
         self._include(entries, values.get("include", []), defaults)
         self._refuse_twins()
         if not self._fatal and not any(tenant.exports or tenant.reports for tenant in self.tenants):
-            place = f"{self.shown_path}:{root.line}:{root.column}"
+            place = f"{self.shown_path}:{document.root.line}:{document.root.column}"
             self._fatal.append(f"{place}: tenants: nothing is left to run")
         if self._fatal:
             raise ManifestError([*self._fatal, *(problem.message for problem in self.problems)])
 
-    def _read_tenants(self, entries: Entries, nodes: list[Node], defaults: dict[str, Any]) -> None:
+    def _read_below_defaults(self, entries: Entries, document: Document) -> list[Node]:
+        """Read the file, and its tenants meanwhile if they stand below the defaults; gives those that do not.
+
+        The nodes of 10,000 tenants would take more memory than all that is made of them.
+        """
+        nodes = document.items_of("tenants")
+        first = next(nodes, None)
+        if first is None:
+            return []
+        defaults = _value_of(document.root, "defaults")
+        if defaults is None:
+            return [first, *nodes]
+        try:
+            shared = entries.defaults(defaults)
+        except InvalidError:  # told with all that is wrong outside the tenants
+            return [first, *nodes]
+        self._read_tenants(entries, chain([first], nodes), shared)
+        return []
+
+    def _read_tenants(self, entries: Entries, nodes: Iterable[Node], defaults: dict[str, Any]) -> None:
         for index, node in enumerate(nodes):
             at = f"tenants[{index}]"
             name = self._claim_name(node, entries.file, at)
@@ -140,10 +165,7 @@ class _Loader:
             self._fatal.append(fault.told(file))
         else:
             self._names[key] = (file, name_node.line, name_node.column)
-        try:
-            return read_name(name_node)
-        except InvalidError:
-            return None
+        return _good_name(name_node)
 
     def _include(self, entries: Entries, patterns: list[Scalar], defaults: dict[str, Any]) -> None:
         done = {_real(self.path)}
@@ -162,33 +184,18 @@ class _Loader:
                     )
 
     def _include_file(self, entries: Entries, path: Path, defaults: dict[str, Any]) -> None:
-        root: Node | None = None
+        nodes: list[Node] = []
         try:
-            root = compose(read_capped(path, FILE_MAX_BYTES))
-            nodes = keys_of(root, {"tenants": _read_entries}, required=("tenants",))["tenants"]
+            document = Document(read_capped(path, FILE_MAX_BYTES))
+            nodes += document.items_of("tenants")
+            keys_of(document.root, {"tenants": _LIST}, required=("tenants",))
         except UnusableFileError as error:
             self.problems.append(Problem(None, error.told(entries.file)))
         except InvalidError as error:
-            name = self._only_name(root)
+            name = _good_name(_name_node(nodes[0])) if len(nodes) == 1 else None
             self.problems += [Problem(name, fault.told(entries.file)) for fault in error.faults]
         else:
             self._read_tenants(entries, nodes, defaults)
-
-    def _only_name(self, root: Node | None) -> str | None:
-        """The name of the only tenant of a file that holds something else besides."""
-        for key, value in root.pairs if type(root) is Mapping else []:
-            if (
-                type(key) is Scalar
-                and key.text == "tenants"
-                and type(value) is Sequence
-                and len(value.items) == 1
-            ):
-                node = _name_node(value.items[0])
-                try:
-                    return read_name(node) if node else None
-                except InvalidError:
-                    return None
-        return None
 
     def _refuse_twins(self) -> None:
         """Two jobs with one identity would fight for it: each would take the other's work for its own."""
@@ -223,24 +230,30 @@ def _real(path: Path) -> str:
     return str(path.absolute()) if not path.exists() else str(path.resolve())
 
 
-def _name_node(node: Node) -> Scalar | None:
+def _value_of(node: Node | None, name: str) -> Node | None:
+    """What stands first under this key of a mapping."""
     for key, value in node.pairs if type(node) is Mapping else []:
-        if type(key) is Scalar and key.text == "name" and type(value) is Scalar:
+        if type(key) is Scalar and key.text == name:
             return value
     return None
+
+
+def _name_node(node: Node) -> Scalar | None:
+    value = _value_of(node, "name")
+    return value if type(value) is Scalar else None
+
+
+def _good_name(node: Scalar | None) -> str | None:
+    try:
+        return read_name(node) if node else None
+    except InvalidError:
+        return None
 
 
 def _read_version(node: Node) -> int:
     if type(node) is not Scalar or node.text != "1" or not node.plain:
         refuse(node, "this program reads version 1; write version: 1")
     return 1
-
-
-def _read_entries(node: Node) -> list[Node]:
-    """The tenants as they stand; each is read by itself, so that one that is wrong stops no other."""
-    if type(node) is not Sequence:
-        return list(list_of(mapping_of)(node))
-    return node.items
 
 
 def _patterns(node: Node) -> list[Scalar]:

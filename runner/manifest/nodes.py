@@ -5,7 +5,7 @@ YAML. What is refused in one place (an alias, a tag, a nest too deep) becomes a 
 stops the entry it stands in and not the whole file. Nodes form no cycles, so the collector need not know them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,46 +96,68 @@ def read_capped(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def compose(content: bytes) -> Node:
-    """The only document of a YAML file.
+class Document:
+    """The only document of a YAML file: nodes from the events of libyaml.
 
-    Raises:
-        UnusableFileError: it is not YAML, is empty, or holds several documents.
+    Its own composer is not used: it would resolve aliases and forget tags.
+
+    Attributes:
+        root: the outermost node, as far as it is read by `items_of`.
     """
-    try:
-        return _Composer(content).document()
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise UnusableFileError(f"not YAML: {error.problem}", *place) from None
-    except ReaderError as error:
-        raise UnusableFileError(f"not YAML: {error.reason}", 1, 1) from None
-    except (YAMLError, UnicodeError, ValueError):
-        raise UnusableFileError("not YAML", 1, 1) from None
 
-
-class _Composer:
-    """Nodes from the events of libyaml. Its own composer is not used: it would resolve aliases and forget tags."""
+    root: Node
 
     def __init__(self, content: bytes) -> None:
         self._next_event: Callable[[], Any] = CParser(content).get_event
         self._events_left = EVENTS_MAX
 
-    def document(self) -> Node:
+    def items_of(self, key: str) -> Iterator[Node]:
+        """Read all of it, and meanwhile give the items of the list under this key of the root, one by one.
+
+        The root is left without them, so that the nodes of a large file need not be in memory together.
+
+        Raises:
+            UnusableFileError: it is not YAML, is empty, or holds several documents.
+        """
+        try:
+            yield from self._items_of(key)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark
+            place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise UnusableFileError(f"not YAML: {error.problem}", *place) from None
+        except ReaderError as error:
+            raise UnusableFileError(f"not YAML: {error.reason}", 1, 1) from None
+        except (YAMLError, UnicodeError, ValueError):
+            raise UnusableFileError("not YAML", 1, 1) from None
+
+    def _items_of(self, key: str) -> Iterator[Node]:
         self._next_event()  # the stream's start
         if type(self._next_event()) is StreamEndEvent:
             raise UnusableFileError("is empty", 1, 1)
-        root = self._node(self._next_event(), 1)
+        event = self._next_event()
+        if type(event) is MappingStartEvent and not _reason(event, 1):
+            yield from self._items_below(event, key)
+        else:
+            self.root = self._node(event, 1)
         self._next_event()  # the document's end
         event = self._next_event()
         if type(event) is not StreamEndEvent:
-            mark = event.start_mark
-            raise UnusableFileError(
-                "holds several YAML documents; one is expected", mark.line + 1, mark.column + 1
-            )
-        return root
+            raise UnusableFileError("holds several YAML documents; one is expected", *_place(event))
 
-    def _node(self, event: Any, depth: int) -> Node:  # noqa: ANN401 - PyYAML's events share no useful base
+    def _items_below(self, event: Any, key: str) -> Iterator[Node]:  # noqa: ANN401 - PyYAML's events share no useful base
+        next_event = self._next_event
+        self.root = root = Mapping(*_place(event))
+        while type(event := next_event()) is not MappingEndEvent:
+            name, event = self._node(event, 2), next_event()
+            listed = type(event) is SequenceStartEvent and not _reason(event, 2)
+            if listed and type(name) is Scalar and name.text == key:
+                root.pairs.append((name, Sequence(*_place(event))))
+                while type(event := next_event()) is not SequenceEndEvent:
+                    yield self._node(event, 3)
+            else:
+                root.pairs.append((name, self._node(event, 2)))
+
+    def _node(self, event: Any, depth: int) -> Node:  # noqa: ANN401 - see above
         mark = event.start_mark
         line, column = mark.line + 1, mark.column + 1
         self._events_left -= 1
@@ -168,6 +190,10 @@ class _Composer:
         while type(event := next_event()) is not SequenceEndEvent:
             items.append(self._node(event, depth + 1))
         return node
+
+
+def _place(event: Any) -> tuple[int, int]:  # noqa: ANN401 - see above
+    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 def _reason(event: Any, depth: int) -> str:  # noqa: ANN401 - see above
