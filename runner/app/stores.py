@@ -13,7 +13,7 @@ import anyio
 
 from runner.app.setup import journal_path
 from runner.jobs.agenda import Policy
-from runner.journal import JournalReader, SqliteJournal, hold
+from runner.journal import JournalReader, SqliteJournal, hold, refuse_links
 from runner.output import Disk, Output
 from runner.settings import Settings
 
@@ -35,8 +35,15 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def hold_journal(settings: Settings) -> AbstractAsyncContextManager[SqliteJournal]:
-    """The journal, held: nobody else may run."""
-    return hold(journal_path(settings))
+    """The journal, held: nobody else may run.
+
+    Raises:
+        StorageError: it is the output directory's own, and a link stands in its place.
+    """
+    path = journal_path(settings)
+    if path == settings.output / ".runner" / "journal.db":
+        refuse_links(path)
+    return hold(path)
 
 
 def read_journal(settings: Settings) -> JournalReader:

@@ -3,6 +3,7 @@
 Owns all SQL. Must not know how anything is sent, nor decide what a job does next.
 """
 
+from runner.journal.place import refuse_links
 from runner.journal.protocol import EventRow, Journal, Spend, StaleHolderError
 from runner.journal.reader import JournalReader, Meta
 from runner.journal.reads import NightRow
@@ -22,4 +23,5 @@ __all__ = [
     "SqliteJournal",
     "StaleHolderError",
     "hold",
+    "refuse_links",
 ]

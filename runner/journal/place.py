@@ -30,6 +30,8 @@ _TO_DO = {
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine: raise its limit",
 }
+_BESIDE = ("-wal", "-shm")
+"""What SQLite writes beside a journal."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -66,12 +68,47 @@ def refuse_network(path: Path, mounts: Path = MOUNTS) -> None:
         )
 
 
+def refuse_links(path: Path) -> None:
+    """Refuse links in a place that nobody named: then nobody named where they lead, either.
+
+    For the journal of an output directory. Who can write there must not make the program write elsewhere.
+
+    Raises:
+        StorageError: the journal or its folder is a symbolic link.
+    """
+    for place in (path.parent, path):
+        _refuse_link(place, "let RUNNER_STATE name where the journal is to lie")
+
+
+def _refuse_link(place: Path, instead: str) -> None:
+    if place.is_symlink():
+        raise StorageError(
+            f"{place} is a symbolic link, which the journal does not follow. "
+            f"To do: look who put it there and move it away, or {instead}; then run again."
+        )
+
+
+def real_path(path: Path) -> Path:
+    """The one path of a journal: two names of one file must lead to one lock.
+
+    Raises:
+        StorageError: links lead round in a circle.
+    """
+    try:
+        return path.resolve()
+    except RuntimeError:  # what Python 3.13 no longer says of a loop, which is met later there
+        error = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        raise StorageError(_refusal(path, error)) from None
+
+
 def make_place(path: Path) -> None:
     """Make the missing folders (0700) and the empty file (0600), flushed to disk.
 
     Raises:
         StorageError: the system does not allow it.
     """
+    for ending in _BESIDE:
+        _refuse_link(path.with_name(path.name + ending), "let RUNNER_STATE name another place")
     try:
         missing = [folder for folder in path.parents if not folder.exists()]
         for folder in reversed(missing):

@@ -15,7 +15,7 @@ from runner.errors import StorageError
 from runner.jobs.model import ErrorCode, Identity, Job, Spec
 from runner.journal import reads, rows
 from runner.journal.database import MEMORY, open_for_writing, telling
-from runner.journal.place import MOUNTS, Lock, make_place, refuse_network
+from runner.journal.place import MOUNTS, Lock, make_place, real_path, refuse_network
 from runner.journal.protocol import NONE_KNOWN, RECENT_SECONDS, EventRow, Spend
 from runner.journal.queries import QUERIES
 from runner.journal.rows import moment
@@ -335,7 +335,7 @@ def _take(path: Path, *, inline: bool, mounts: Path) -> SqliteJournal:
     with ExitStack() as undo:
         lock = None
         if path != MEMORY:
-            path = path.resolve()  # Two names of one file must lead to one lock.
+            path = real_path(path)
             refuse_network(path, mounts)
             make_place(path)
             lock = Lock.take(path)
