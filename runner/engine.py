@@ -132,7 +132,8 @@ class Engine:
             RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
         for ids in self._lanes.values():
-            ids.sort(key=self._lane_order)
+            if len(ids) > 1:
+                ids.sort(key=self._lane_order)
         async with self._tasks:
             for id_, entry in self._entries.items():
                 if entry.lane is None or self._lanes[entry.lane][0] == id_:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.app.selection import Selection
@@ -21,8 +22,7 @@ from runner.output import Output
 from runner.plan import Planned, entry_of, missed_reports, refreshed
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True, gc=False):
     """A job for the engine, and the event that opens it again, if one does."""
 
     tenant: Tenant
@@ -49,6 +49,14 @@ class Intake:
     notices: tuple[str, ...]
 
 
+class _Candidate(Struct, frozen=True, gc=False):
+    """A job that may be taken up: as the journal has it, and as tonight's plan wants it, if it does."""
+
+    tenant: Tenant
+    job: m.Job
+    planned: m.Spec | None = None
+
+
 async def take_in(
     journal: Journal,
     output: Output,
@@ -61,22 +69,29 @@ async def take_in(
     """Match the plan with the journal; new jobs are stored as pending."""
     chosen, others = _split(planned, selection)
     missed = await _missed(journal, manifest, chosen, selection, night)
-    known = await journal.find([p.spec.identity for p in (*chosen, *missed, *others)])
+    identities = [p.spec.identity for p in (*chosen, *missed, *others)]
+    known = await journal.find(identities)
+    asked = list(zip((*chosen, *missed), identities, strict=False))
     # A missed report that the journal knows is no missed one: it is unfinished, or done, or failed, like any other job.
-    wanted = [*chosen, *(p for p in missed if p.spec.identity not in known)]
-    created = await journal.create([p.spec for p in wanted if p.spec.identity not in known], night)
-    jobs = {**known, **{job.spec.identity: job for job in created}}
-    due = {p.spec.identity: (p.tenant, jobs[p.spec.identity]) for p in wanted}
+    wanted = asked[: len(chosen)] + [pair for pair in asked[len(chosen) :] if pair[1] not in known]
+    news = [(p.spec, identity) for p, identity in wanted if identity not in known]
+    created = await journal.create([spec for spec, _ in news], night)
+    jobs = {**known, **{identity: job for (_, identity), job in zip(news, created, strict=True)}}
+    due = [_Candidate(p.tenant, jobs[identity], p.spec) for p, identity in wanted]
     read = {job.id: job for job in jobs.values()}
-    earlier, notices = await _earlier(journal, manifest, selection, now, set(due), read)
-    candidates = await _refresh(journal, [*due.values(), *earlier])
+    earlier, notices = await _earlier(
+        journal, manifest, selection, now, frozenset(c.job.id for c in due), read
+    )
+    candidates = await _refresh(journal, [*due, *earlier])
     taken = await _open(output, candidates, night, now)
-    by_id = {t.job.id: t.job for t in taken}
-    told_anew = {job.id: job for _, job in candidates}
+    told_anew = {c.job.id: c.job for c in candidates} | {t.job.id: t.job for t in taken}
     return Intake(
         taken=tuple(taken),
-        due=tuple(by_id.get(job.id, job) for _, job in due.values()),
-        beside=tuple(known.get(p.spec.identity, m.Job(id=0, spec=p.spec)) for p in others),
+        due=tuple(told_anew[c.job.id] for c in due),
+        beside=tuple(
+            known.get(identity) or m.Job(id=0, spec=p.spec)
+            for p, identity in zip(others, identities[len(asked) :], strict=True)
+        ),
         earlier_tonight=tuple(await journal.of_night(night, {**read, **told_anew})),
         notices=tuple(notices),
     )
@@ -108,27 +123,27 @@ async def _earlier(
     manifest: Manifest,
     selection: Selection,
     now: Instant,
-    due: set[m.Identity],
+    due: frozenset[int],
     read: Mapping[int, m.Job],
-) -> tuple[list[tuple[Tenant, m.Job]], list[str]]:
+) -> tuple[list[_Candidate], list[str]]:
     """Jobs of other dates that this run goes on with."""
     tenants: dict[str, list[Tenant]] = {}
     for tenant in manifest.tenants:
         tenants.setdefault(tenant.domain, []).append(tenant)
     at_fault = {problem.tenant for problem in manifest.problems}
-    found: list[tuple[Tenant, m.Job]] = []
+    found: list[_Candidate] = []
     notices: list[str] = []
-    seen: set[int] = set()
+    seen = set(due)
     jobs = [
         *await journal.unfinished(read),
         *await journal.failed_with(m.TAKEN_UP_AGAIN),
         *await journal.owing_a_look(now.wall - agenda.LOOK_BACK),
     ]
     for job in jobs:
-        spec = job.spec
-        if spec.identity in due or job.id in seen:
+        if job.id in seen:
             continue
         seen.add(job.id)
+        spec = job.spec
         sharing = sorted(tenants.get(spec.domain, ()), key=lambda t: t.name != spec.tenant)
         owner = next((t for t in sharing if entry_of(t, spec) is not None), None)
         if owner is None:
@@ -141,25 +156,33 @@ async def _earlier(
         entry = entry_of(owner, spec)
         assert entry is not None  # noqa: S101 - just found
         if selection.takes(owner.name, entry.name, spec.kind, owner.tags):
-            found.append((owner, job))
+            found.append(_Candidate(owner, job))
     return found, notices
 
 
-async def _refresh(journal: Journal, pairs: Sequence[tuple[Tenant, m.Job]]) -> list[tuple[Tenant, m.Job]]:
+async def _refresh(journal: Journal, candidates: Sequence[_Candidate]) -> list[_Candidate]:
     """Give each job what the manifest says today of its name, formats and template."""
-    fresh: list[tuple[Tenant, m.Job]] = []
+    fresh: list[_Candidate] = []
     changed: list[m.Job] = []
-    for tenant, job in pairs:
-        entry = entry_of(tenant, job.spec)
-        spec = job.spec if entry is None else refreshed(tenant, entry, job.spec)
-        if spec != job.spec:
-            if _stored(spec) != _stored(job.spec):
-                changed.append(replace(job, spec=spec))
-            job = replace(job, spec=spec)  # noqa: PLW2901 - the same job, told anew
-        fresh.append((tenant, job))
+    for candidate in candidates:
+        spec = _told_today(candidate)
+        job = candidate.job
+        if spec is not job.spec:
+            job = replace(job, spec=spec)
+            if spec != candidate.job.spec and _stored(spec) != _stored(candidate.job.spec):
+                changed.append(job)
+        fresh.append(_Candidate(candidate.tenant, job))
     if changed:
         await journal.refresh_spec(changed)
     return fresh
+
+
+def _told_today(candidate: _Candidate) -> m.Spec:
+    spec = candidate.job.spec
+    if candidate.planned == spec:
+        return candidate.planned  # the plan's own values, so that its texts are held once
+    entry = entry_of(candidate.tenant, spec)
+    return spec if entry is None else refreshed(candidate.tenant, entry, spec)
 
 
 def _stored(spec: m.Spec) -> m.Spec:
@@ -170,26 +193,26 @@ def _taken_up_again(job: m.Job) -> bool:
     return job.state is m.State.FAILED and job.error is not None and job.error.code in m.TAKEN_UP_AGAIN
 
 
-async def _open(
-    output: Output, pairs: Sequence[tuple[Tenant, m.Job]], night: date, now: Instant
-) -> list[Taken]:
+async def _open(output: Output, candidates: Sequence[_Candidate], night: date, now: Instant) -> list[Taken]:
     folder = f"{night.isoformat()}/"
     mine = [
         r
-        for _, job in pairs
-        if job.state is m.State.DOWNLOADED
-        for r in job.files
+        for c in candidates
+        if c.job.state is m.State.DOWNLOADED
+        for r in c.job.files
         if r.path.startswith(folder)
     ]
     missing = frozenset(await output.present(mine)) if mine else frozenset()
     taken: list[Taken] = []
-    for tenant, job in pairs:
-        if agenda.owes_a_look(job, now):
-            job = agenda.looking(job)  # noqa: PLW2901 - the same job, with a look to take
-        lost = tuple(record.path for record in job.files if record.path in missing)
+    for candidate in candidates:
+        tenant, job = candidate.tenant, candidate.job
         if not job.finished:
             taken.append(Taken(tenant, job))
-        elif lost:
+            continue
+        if agenda.owes_a_look(job, now):
+            job = agenda.looking(job)
+        lost = tuple(record.path for record in job.files if record.path in missing)
+        if lost:
             taken.append(Taken(tenant, job, ev.FilesMissed(lost)))
         elif _taken_up_again(job):
             taken.append(Taken(tenant, job, ev.Reopened()))

@@ -4,7 +4,7 @@ The ports (clock, journal, transport, output, chance, keys) come in from outside
 against the real world and in virtual time.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 
-from runner.app.intake import Intake, take_in
+from runner.app.intake import Taken, take_in
 from runner.app.selection import Selection
 from runner.clock import Clock, Instant
 from runner.credentials import Secret
@@ -85,7 +85,11 @@ class Nightly:
         self._ports = ports
         self._order = order
         self._observers = observers
-        self._intake = Intake((), (), (), (), ())
+        self._standing: dict[int, m.Job] = {}
+        self._due: frozenset[int] = frozenset()
+        self._tonight: frozenset[int] = frozenset()
+        self._beside: tuple[m.Job, ...] = ()
+        self._notices: tuple[str, ...] = ()
         self._tenants = {
             t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
             for t in order.manifest.tenants
@@ -110,16 +114,7 @@ class Nightly:
         for died in unclosed:
             if died != order.date:
                 await ports.journal.finish_night(died, self._started.wall, "died")
-        self._intake = await take_in(
-            ports.journal,
-            ports.output,
-            order.manifest,
-            order.planned,
-            order.selection,
-            order.date,
-            self._started,
-        )
-        engine = self._engine = await self._build()
+        engine = await self._take_in()
         try:
             # Before the first request: a night that dies at once must be seen as one that ran.
             await self.publish()
@@ -165,19 +160,17 @@ class Nightly:
 
     def jobs(self) -> list[m.Job]:
         """Every job that is due on this date or was worked on by a run of it, as it stands."""
-        live = self._engine.jobs if self._engine is not None else {}
-        # A copy: the live view asks from its own thread while the night goes on.
-        touched = tuple(self._engine.touched) if self._engine is not None else ()
-        tonight = {job.id: job for job in self._intake.earlier_tonight}
-        due = {job.id: job for job in self._intake.due}
-        listed: dict[int, m.Job] = {}
-        for id_, known in (*tonight.items(), *due.items(), *((id_, live[id_]) for id_ in touched)):
-            job = live.get(id_, known)
-            done = job.state in (m.State.DOWNLOADED, m.State.SKIPPED)
-            if not done or id_ in tonight or id_ in touched:
-                listed[id_] = job
-        beside = [j for j in self._intake.beside if j.id not in listed and j.state is not m.State.DOWNLOADED]
-        return [*listed.values(), *(j for j in beside if j.state is not m.State.SKIPPED)]
+        if self._engine is None:
+            return []
+        due, tonight, touched = self._due, self._tonight, self._engine.touched
+        listed = [job for id_, job in self._standing.items() if id_ in tonight or not _is_done(job)]
+        listed += [
+            job
+            for id_, job in self._engine.jobs.items()
+            if id_ in tonight or id_ in touched or (id_ in due and not _is_done(job))
+        ]
+        told = {job.id for job in listed}
+        return listed + [job for job in self._beside if job.id not in told and not _is_done(job)]
 
     def night(self) -> Night:
         """The night as it is told."""
@@ -189,7 +182,7 @@ class Nightly:
             now=now.wall,
             jobs=self.jobs(),
             problems=order.manifest.problems,
-            notices=(*self._intake.notices, *(self._engine.announcements if self._engine else ())),
+            notices=(*self._notices, *(self._engine.announcements if self._engine else ())),
             tenants=self._tenants,
             reason=self._stopped,
             timezone=order.timezone,
@@ -218,7 +211,29 @@ class Nightly:
         now = self._ports.clock.now()
         return now.boot_seconds + (self._order.deadline - now.wall).total_seconds()
 
-    async def _build(self) -> Engine:
+    async def _take_in(self) -> Engine:
+        """The engine with tonight's work; what it takes up is kept there alone."""
+        ports, order = self._ports, self._order
+        intake = await take_in(
+            ports.journal,
+            ports.output,
+            order.manifest,
+            order.planned,
+            order.selection,
+            order.date,
+            self._started,
+        )
+        engine = await self._build(intake.taken)
+        self._due = frozenset(job.id for job in intake.due)
+        self._tonight = frozenset(job.id for job in intake.earlier_tonight)
+        self._standing = {
+            job.id: job for job in (*intake.earlier_tonight, *intake.due) if job.id not in engine.jobs
+        }
+        self._beside, self._notices = intake.beside, intake.notices
+        self._engine = engine
+        return engine
+
+    async def _build(self, work: Iterable[Taken]) -> Engine:
         ports, order = self._ports, self._order
         now = ports.clock.now()
         spent: dict[str, list[float]] = {}
@@ -244,7 +259,7 @@ class Nightly:
         )
         by_tenant: dict[str, list[tuple[m.Job, ev.Event | None]]] = {}
         tenants: dict[str, Tenant] = {}
-        for taken in self._intake.taken:
+        for taken in work:
             tenants[taken.tenant.name] = taken.tenant
             by_tenant.setdefault(taken.tenant.name, []).append((taken.job, taken.opening))
         budgets = self._budgets()
@@ -303,6 +318,10 @@ class JournalMemory:
     async def forget_template(self, domain: str, sha256: str) -> None:
         """It is no longer usable."""
         await self._journal.forget_template(domain, sha256)
+
+
+def _is_done(job: m.Job) -> bool:
+    return job.state in (m.State.DOWNLOADED, m.State.SKIPPED)
 
 
 def first_of(error: Exception) -> Exception:

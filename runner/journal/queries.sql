@@ -6,15 +6,6 @@
 -- The condition is that of the partial index, word for word.
 SELECT id FROM jobs WHERE state NOT IN ('downloaded', 'failed', 'skipped')
 
--- name: choose_identities
--- `:wanted` is JSON: a list of [kind, domain, subject]. CROSS keeps the list in the outer loop.
-SELECT jobs.id
-FROM json_each(:wanted) AS wanted
-CROSS JOIN jobs
-    ON jobs.kind = json_extract(wanted.value, '$[0]')
-    AND jobs.domain = json_extract(wanted.value, '$[1]')
-    AND jobs.subject = json_extract(wanted.value, '$[2]')
-
 -- name: choose_ids
 -- `:ids` is JSON: a list of numbers.
 SELECT value FROM json_each(:ids)
@@ -55,6 +46,15 @@ WHERE (:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
 
 -- ── reading jobs ────────────────────────────────────────────────────────────────────────────────────────────────
 
+-- name: find
+-- Each with its place in `:wanted`, which is JSON: a list of [kind, domain, subject]. CROSS keeps it in the outer loop.
+SELECT jobs.id, wanted.key
+FROM json_each(:wanted) AS wanted
+CROSS JOIN jobs
+    ON jobs.kind = json_extract(wanted.value, '$[0]')
+    AND jobs.domain = json_extract(wanted.value, '$[1]')
+    AND jobs.subject = json_extract(wanted.value, '$[2]')
+
 -- name: jobs_chosen
 SELECT id, kind, state, spec, snapshot FROM jobs WHERE id IN ({choice}) ORDER BY id
 
@@ -77,11 +77,13 @@ ORDER BY jobs.id, file.key
 -- ── writing jobs ────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: create
+-- Gives no row where there is such a job already.
 INSERT INTO jobs (
     kind, domain, subject, tenant, name, due, created_night, state, trigger_count, epoch, spec, snapshot
 )
 VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, '{}')
 ON CONFLICT (kind, domain, subject) DO NOTHING
+RETURNING id
 
 -- name: record_snapshot
 -- Changes no row where a newer holder has written it, or where there is none.

@@ -5,12 +5,12 @@ Owns the choices of jobs. Every function is to be called within a transaction, s
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Self
 
-from runner.jobs.model import Job
+from runner.jobs.model import Identity, Job
 from runner.journal import rows
 from runner.journal.protocol import EventRow
 from runner.journal.queries import QUERIES, choosing
@@ -32,7 +32,6 @@ class Choice:
 
 UNFINISHED = Choice.named("choose_unfinished")
 IDS = Choice.named("choose_ids")
-IDENTITIES = Choice.named("choose_identities")
 OWING_A_LOOK = Choice.named("choose_owing_a_look")
 FAILED_WITH = Choice.named("choose_failed_with")
 NIGHT = Choice.named("choose_night")
@@ -52,17 +51,30 @@ class NightRow:
 
 def jobs(connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any]) -> list[Job]:
     """The chosen jobs in the order they were made. Two queries, however many they are."""
-    found = connection.execute(choice.jobs, values).fetchall()
-    return rows.jobs_from(found, connection.execute(choice.histories, values)) if found else []
+    return rows.jobs_from(
+        connection.execute(choice.jobs, values), connection.execute(choice.histories, values)
+    )
+
+
+def jobs_of(connection: sqlite3.Connection, ids: Collection[int]) -> list[Job]:
+    """The jobs of these numbers in the order they were made."""
+    return jobs(connection, IDS, {"ids": json.dumps(list(ids))}) if ids else []
 
 
 def jobs_beside(
     connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any], known: Mapping[int, Job]
 ) -> list[Job]:
     """The chosen jobs as well, but those in `known` as they stand there: only the others are read."""
-    ids = {id_ for (id_,) in connection.execute(choice.ids, values)}
-    news = jobs(connection, IDS, {"ids": json.dumps(sorted(ids - known.keys()))})
-    return sorted([*(known[id_] for id_ in ids & known.keys()), *news], key=lambda job: job.id)
+    ids = sorted({id_ for (id_,) in connection.execute(choice.ids, values)})
+    news = {job.id: job for job in jobs_of(connection, [id_ for id_ in ids if id_ not in known])}
+    return [known[id_] if id_ in known else news[id_] for id_ in ids]
+
+
+def jobs_found(connection: sqlite3.Connection, identities: Sequence[Identity]) -> dict[Identity, Job]:
+    """Those of these jobs that there are."""
+    wanted = {"wanted": rows.identities_text(identities)}
+    places = dict(connection.execute(QUERIES["find"], wanted).fetchall())
+    return {identities[places[job.id]]: job for job in jobs_of(connection, places)}
 
 
 def events(connection: sqlite3.Connection, job_id: int) -> list[EventRow]:

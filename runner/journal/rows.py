@@ -7,6 +7,7 @@ manifest.
 """
 
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ JobRow = tuple[int, str, str, str, str]
 """id, kind, state, spec, snapshot."""
 HistoryRow = tuple[int, str, str]
 """job id, state, moment."""
+_NO_MORE: HistoryRow = (sys.maxsize, "", "")
 
 
 def moment(at: datetime) -> str:
@@ -69,11 +71,16 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def stored(spec: Spec) -> Spec:
+    """The wish as it comes back."""
+    if isinstance(spec, ReportSpec) and isinstance(spec.template, TemplateBody):
+        return msgspec.structs.replace(spec, template=None)
+    return spec
+
+
 def spec_text(spec: Spec) -> str:
     """The wish as JSON."""
-    if isinstance(spec, ReportSpec) and isinstance(spec.template, TemplateBody):
-        spec = msgspec.structs.replace(spec, template=None)
-    return _encoder.encode(spec).decode()
+    return _encoder.encode(stored(spec)).decode()
 
 
 def snapshot_text(job: Job) -> str:
@@ -122,24 +129,24 @@ def reading() -> Iterator[None]:
 @reading()
 @uncollected()
 def jobs_from(rows: Iterable[JobRow], histories: Iterable[HistoryRow]) -> list[Job]:
-    """The jobs of these rows, each with its history."""
-    entered: dict[int, list[Transition]] = {}
+    """The jobs of these rows, each with its history; both come by the jobs' numbers."""
     parse = datetime.fromisoformat
-    for job_id, state, at in histories:
-        entered.setdefault(job_id, []).append(Transition(_STATES[state], parse(at)))
+    entered = iter(histories)
+    of_job, entering, at = next(entered, _NO_MORE)
     jobs = []
     for job_id, kind, state, spec_json, snapshot in rows:
+        history = []
+        while of_job <= job_id:
+            if of_job == job_id:
+                history.append(Transition(_STATES[entering], parse(at)))
+            of_job, entering, at = next(entered, _NO_MORE)
         spec = (
             _decode_export(spec_json)
             if kind == "export"
             else ReportSpec(**_asdict(_decode_report(spec_json)))
         )
-        history = tuple(entered.get(job_id, ()))
-        if snapshot == "{}":
-            jobs.append(Job(id=job_id, spec=spec, state=_STATES[state], history=history))
-        else:
-            known = _asdict(_decode_snapshot(snapshot))
-            jobs.append(Job(id=job_id, spec=spec, state=_STATES[state], history=history, **known))
+        known = {} if snapshot == "{}" else _asdict(_decode_snapshot(snapshot))
+        jobs.append(Job(id=job_id, spec=spec, state=_STATES[state], history=tuple(history), **known))
     return jobs
 
 

@@ -25,6 +25,7 @@ _SPENDS_BETWEEN_SWEEPS = 1000
 _RECORD_SNAPSHOT = QUERIES["record_snapshot"]
 _RECORD_EVENT = QUERIES["record_event"]
 _SPEND = QUERIES["spend"]
+_CREATE = QUERIES["create"]
 
 
 class SqliteJournal:
@@ -97,8 +98,9 @@ class SqliteJournal:
 
     async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:
         """See `Journal.find`."""
-        jobs = await self._jobs(reads.IDENTITIES, {"wanted": rows.identities_text(identities)})
-        return {job.spec.identity: job for job in jobs}
+        return await self._writer.do(
+            lambda connection: reads.jobs_found(connection, identities), Need.NOTHING
+        )
 
     async def owing_a_look(self, since: datetime) -> list[Job]:
         """See `Journal.owing_a_look`."""
@@ -124,29 +126,27 @@ class SqliteJournal:
 
     async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
         """See `Journal.create`."""
-        identities = [spec.identity for spec in specs]
-        wanted = {"wanted": rows.identities_text(identities)}
-        values = [
-            (
-                identity.kind,
-                identity.domain,
-                identity.subject,
-                spec.tenant,
-                spec.name,
-                spec.due.isoformat(),
-                night.isoformat(),
-                self.epoch,
-                rows.spec_text(spec),
-            )
-            for identity, spec in zip(identities, specs, strict=True)
-        ]
+        if not specs:
+            return []
+        today, epoch = night.isoformat(), self.epoch
 
         def work(connection: sqlite3.Connection) -> list[Job]:
-            connection.executemany(QUERIES["create"], values)
-            return reads.jobs(connection, reads.IDENTITIES, wanted)
+            jobs: list[Job | None] = []
+            there: dict[int, Identity] = {}
+            for number, spec in enumerate(specs):
+                identity = spec.identity
+                key = (identity.kind, identity.domain, identity.subject)
+                names = (spec.tenant, spec.name, spec.due.isoformat())
+                row = connection.execute(
+                    _CREATE, (*key, *names, today, epoch, rows.spec_text(spec))
+                ).fetchone()
+                if row is None:
+                    there[number] = identity
+                jobs.append(None if row is None else Job(id=row[0], spec=rows.stored(spec)))
+            found = reads.jobs_found(connection, list(there.values()))
+            return [found[there[number]] if job is None else job for number, job in enumerate(jobs)]
 
-        known = {job.spec.identity: job for job in await self._writer.do(work, Need.POWER)}
-        return [known[identity] for identity in identities]
+        return await self._writer.do(work, Need.POWER)
 
     async def record(
         self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
