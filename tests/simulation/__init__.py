@@ -10,5 +10,6 @@
 """
 
 from tests.simulation.play import Report, run_schedule
+from tests.simulation.story import Size
 
-__all__ = ["Report", "run_schedule"]
+__all__ = ["Report", "Size", "run_schedule"]

@@ -24,6 +24,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--trace", action="store_true", help="tell all that happened")
     parser.add_argument("--most", type=int, default=20, help="stop after so many broken seeds")
+    parser.add_argument(
+        "--size", choices=("small", "whole"), help="of every story, instead of each one's own"
+    )
     options = parser.parse_args()
     lots = _lots(options.start, options.count, options.minutes)
     if options.seed is not None:
@@ -31,9 +34,10 @@ def main() -> int:
     totals: Counter[str] = Counter()
     schedules: Counter[str] = Counter()
     began, broken, played, requests, crashes = time.monotonic(), 0, 0, 0, 0
+    one = functools.partial(run_schedule, size=options.size)
     with ProcessPoolExecutor(options.jobs) as pool:
         play = functools.partial(pool.map, chunksize=20) if options.jobs > 1 else map
-        for report in (report for lot in lots for report in play(run_schedule, lot)):
+        for report in (report for lot in lots for report in play(one, lot)):
             played, requests, crashes = played + 1, requests + report.requests, crashes + report.crashes
             totals += report.met
             schedules.update(report.met.keys())

@@ -216,9 +216,10 @@ def _what_was_done_was_left_alone(theatre: "Theatre") -> None:
                 f"{asked.configuration_id}@{asked.ends_at[:10]}"
             ):
                 theatre.witness.violated(f"{identity} was done, and was triggered again")
-    if theatre.story.runs[-1] is theatre.story.runs[theatre.witness.run] and all(
-        job.state is State.DOWNLOADED for job in theatre.before.values()
-    ):
+    number = theatre.witness.run
+    before, now = theatre.story.runs[number - 1 : number + 1] if number else (None, None)
+    same = before is not None and now is not None and before.calm and before.night == now.night
+    if same and all(job.state is State.DOWNLOADED for job in theatre.before.values()):
         posts = theatre.witness.posts - theatre.posts_before
         if posts:
             theatre.witness.violated(f"{posts} POSTs left although everything was done")
@@ -315,10 +316,15 @@ def _every_export_is_accounted_for(theatre: "Theatre", jobs: list[Job]) -> None:
 
 
 def _may_be_overlooked(theatre: "Theatre", job: Job | None) -> bool:
-    """Twins of what a single trigger brought, or of what a journal forgot, are not looked for."""
+    """Twins of what a single trigger brought, or of what a journal forgot, are not looked for.
+
+    Those of what the last run itself brought to its end are looked for by the next one.
+    """
     if theatre.story.journal_forgot or job is None:
         return theatre.story.journal_forgot
-    return job.state is State.DOWNLOADED and len(job.triggers) == 1
+    before = theatre.before.get(job.spec.identity)
+    just_now = before is None or before.state is not State.DOWNLOADED
+    return job.state is State.DOWNLOADED and (len(job.triggers) == 1 or just_now)
 
 
 def _no_report_was_evicted_by_ourselves(theatre: "Theatre") -> None:

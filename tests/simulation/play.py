@@ -43,7 +43,7 @@ from runner.sandbox.records import RequestRecord
 from runner.transport import Transport
 from tests.simulation import judge, tally
 from tests.simulation.ports import Fate, MortalDisk, MortalJournal, MortalSender, SimulatedCrash
-from tests.simulation.story import Run, Story, tell
+from tests.simulation.story import Run, Size, Story, tell
 from tests.simulation.witness import Witness
 from tests.virtual import VirtualConnector, VirtualSandbox, run_with_sandbox
 
@@ -79,9 +79,9 @@ class Report:
     met: Counter[str]
 
 
-def run_schedule(seed: int) -> Report:
-    """Play the story of `seed` and judge it."""
-    return play(tell(seed))
+def run_schedule(seed: int, size: Size | None = None) -> Report:
+    """Play the story of `seed`, in this size or its own, and judge it."""
+    return play(tell(seed, size))
 
 
 def play(story: Story) -> Report:
@@ -91,6 +91,7 @@ def play(story: Story) -> Report:
     theatre: list[Theatre] = []
 
     async def perform(sandbox: VirtualSandbox) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(f"loop: {context}"))
         theatre.append(Theatre(story, sandbox, folder))
         await theatre[0].perform()
 
@@ -111,6 +112,8 @@ def play(story: Story) -> Report:
             met=done.met,
         )
     finally:
+        for played in theatre:
+            played.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -167,7 +170,6 @@ class Theatre:
             judge.after_run(self, run)
         judge.at_the_end(self)
         self.met = tally.met(self)
-        self._close()
 
     # ── between two runs ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,7 +201,7 @@ class Theatre:
         except RunnerError:  # it died before the journal was there
             self.jobs = []
         if self.story.journal_forgot:
-            self._close()
+            self.close()
         self.data_files = []
         for night in os.scandir(self.output):
             if night.name == ".runner":
@@ -211,7 +213,7 @@ class Theatre:
                 elif entry.name not in PUBLISHED:
                     self.data_files.append(f"{night.name}/{entry.name}")
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Let the journal go. As long as it is open here, no end of a run tidies its files up, as no kill does."""
         if self._reader is not None:
             self._reader.close()

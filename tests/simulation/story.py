@@ -43,12 +43,71 @@ T = TypeVar("T")
 
 FIRST_NIGHT: Final = date(2026, 11, 24)
 """A Tuesday."""
-CALM_NIGHTS: Final = 2
 DAY_SECONDS: Final = 86_400.0
 
 Where = Literal["effect", "record", "trigger", "received", "download", "disk", "time"]
 HowEnded = Literal["crash", "stop"]
 JournalFate = Literal["kept", "lost", "restored"]
+Size = Literal["small", "whole"]
+WHOLE_ONE_IN: Final = 6
+"""So often a story is a whole one, unless its size is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """How much of everything there is. The troubles are the same in either size: in small stories they meet sooner."""
+
+    hosts: tuple[int, ...]
+    jobs: tuple[int, ...]
+    nights: tuple[int, ...]
+    starts: tuple[int, ...]
+    calm_runs: tuple[int, ...]
+    polls: tuple[int, ...]
+    report_polls: tuple[float, ...]
+    report_patience: tuple[float, ...]
+    pending: tuple[float, ...]
+    outages: tuple[float, ...]
+    weathers: tuple[int, ...]
+    outage_chance: float
+    staff_chance: float
+    bent_triggers: tuple[int, ...]
+    undisturbed_chance: float
+
+
+_WHOLE: Final = _Scale(
+    hosts=(1, 1, 1, 1, 1, 2, 2, 3),
+    jobs=(1, 1, 2, 3),
+    nights=(1, 1, 1, 1, 2, 2, 3, 4),
+    starts=(1, 1, 2, 2, 3),
+    calm_runs=(2,),
+    polls=(2, 3, 6),
+    report_polls=(10.0, 30.0, 60.0),
+    report_patience=(100.0, 300.0),
+    pending=(0.5, 0.5, 2.0, 2.0, 20.0, 70.0, 150.0, 400.0),
+    outages=(20.0, 300.0, 4000.0),
+    weathers=(0, 0, 1, 2, 4),
+    outage_chance=0.15,
+    staff_chance=0.25,
+    bent_triggers=(0, 0, 1, 1, 2, 3),
+    undisturbed_chance=0.35,
+)
+_SMALL: Final = _Scale(
+    hosts=(1, 1, 1, 1, 1, 1, 1, 2),
+    jobs=(1, 1, 1, 2, 2),
+    nights=(1, 1, 1, 1, 2),
+    starts=(1, 2, 3, 3),
+    calm_runs=(1, 1, 2),
+    polls=(1, 2),
+    report_polls=(30.0, 60.0),
+    report_patience=(100.0,),
+    pending=(0.5, 0.5, 2.0, 2.0, 20.0, 70.0, 110.0),
+    outages=(20.0, 300.0, 900.0),
+    weathers=(0, 1, 1, 2, 4),
+    outage_chance=0.2,
+    staff_chance=0.4,
+    bent_triggers=(0, 1, 1, 2, 3),
+    undisturbed_chance=0.2,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +188,22 @@ class Story:
         return any(run.journal != "kept" for run in self.runs)
 
 
-def tell(seed: int) -> Story:
-    """The story of this seed."""
-    dice = Random(f"simulation/{seed}")
+def tell(seed: int, size: Size | None = None) -> Story:
+    """The story of this seed, in this size or in the one that is its own."""
+    whole = size == "whole" if size else seed % WHOLE_ONE_IN == 0
+    scale = _WHOLE if whole else _SMALL
+    dice = Random(f"simulation/{seed}" if whole else f"small/{seed}")
     hour = dice.choice((600.0, 1200.0, 3600.0))
     # Polls are most of the cost and bring the least, so they are few.
     policy = Policy(
-        export_poll_interval_seconds=hour / dice.choice((2, 3, 6)),
-        report_poll_interval_seconds=dice.choice((10.0, 30.0, 60.0)),
-        report_timeout_seconds=dice.choice((100.0, 300.0)),
+        export_poll_interval_seconds=hour / dice.choice(scale.polls),
+        report_poll_interval_seconds=dice.choice(scale.report_polls),
+        report_timeout_seconds=dice.choice(scale.report_patience),
         retrigger_after_seconds=hour,
         max_triggers=dice.choice((1, 2, 3, 3)),
     )
     hosts = [
-        _Host(dice, f"t{number}.ilucca.net", policy)
-        for number in range(dice.choice((1, 1, 1, 1, 1, 2, 2, 3)))
+        _Host(dice, f"t{number}.ilucca.net", policy, scale) for number in range(dice.choice(scale.hosts))
     ]
     tenants = [host.tenant for host in hosts]
     if dice.random() < 0.1:
@@ -159,7 +219,7 @@ def tell(seed: int) -> Story:
         ),
         limits=Limits(in_flight=dice.choice((1, 2, 64)), in_flight_per_domain=dice.choice((1, 2, 2))),
         requests_per_minute=dice.choice((4, 6, 10, 25, 25)),
-        runs=_runs(dice, [tenant.name for tenant in tenants]),
+        runs=_runs(dice, [tenant.name for tenant in tenants], scale),
     )
 
 
@@ -169,12 +229,12 @@ def tell(seed: int) -> Story:
 class _Host:
     """One host of Lucca with one client's manifest entry."""
 
-    def __init__(self, dice: Random, domain: str, policy: Policy) -> None:
+    def __init__(self, dice: Random, domain: str, policy: Policy, scale: _Scale) -> None:
         hour = policy.retrigger_after_seconds
         name = domain.partition(".")[0]
-        exports, reports = _wishes(dice, name)
+        exports, reports = _wishes(dice, name, scale)
         self.tenant = _tenant(dice, name, domain, exports, reports)
-        self.weather = _weather(dice)
+        self.weather = _weather(dice, scale)
         numbers = sorted({entry.configuration_id for entry in exports} | {3, 4, 5})
         self.scenario = TenantScenario(
             domain=domain,
@@ -182,8 +242,8 @@ class _Host:
             retry_after=dice.choice(("seconds", "date", "zero", "none")),
             latency_seconds=dice.choice((0.0, 0.0, 0.05, 0.7)),
             employees=2,
-            configurations=tuple(_configuration(dice, number, hour) for number in numbers),
-            staff_exports=_staff(dice, numbers, hour) if dice.random() < 0.25 else (),
+            configurations=tuple(_configuration(dice, number, hour, scale) for number in numbers),
+            staff_exports=_staff(dice, numbers, hour) if dice.random() < scale.staff_chance else (),
             post_timeout_seconds=dice.choice((None, None, None, 1.0, 5.0)),
             post_timeout_status=dice.choice((408, 502, 504)),
             post_timeout_loses=dice.random() < 0.2,
@@ -191,12 +251,14 @@ class _Host:
             bare_lists=dice.random() < 0.15,
             zoneless=dice.random() < 0.3,
             clock_skew_seconds=dice.choice((0.0, 0.0, 0.0, -7200.0, 90.0)),
-            reports=_reports(dice),
+            reports=_reports(dice, scale),
         )
 
 
-def _wishes(dice: Random, tenant: str) -> tuple[tuple[ExportEntry, ...], tuple[ReportEntry, ...]]:
-    kinds = [dice.choice(("export", "export", "report")) for _ in range(dice.choice((1, 1, 2, 3)))]
+def _wishes(
+    dice: Random, tenant: str, scale: _Scale
+) -> tuple[tuple[ExportEntry, ...], tuple[ReportEntry, ...]]:
+    kinds = [dice.choice(("export", "export", "report")) for _ in range(dice.choice(scale.jobs))]
     exports: list[ExportEntry] = []
     reports: list[ReportEntry] = []
     for number, kind in enumerate(kinds):
@@ -287,7 +349,7 @@ def _trigger(dice: Random, hour: float) -> Trigger:
     )
 
 
-def _configuration(dice: Random, number: int, hour: float) -> Configuration:
+def _configuration(dice: Random, number: int, hour: float, scale: _Scale) -> Configuration:
     never = dice.random() < 0.04
     return Configuration(
         id=number,
@@ -295,7 +357,7 @@ def _configuration(dice: Random, number: int, hour: float) -> Configuration:
         entry_weekdays=(0, 1, 2, 3, 4),
         late_corrections=dice.choice((0, 0, 1)),
         nothing_new=dice.choice(("made", "made", "made", "rejected", "silent")),
-        triggers=tuple(_trigger(dice, hour) for _ in range(dice.choice((0, 0, 1, 1, 2, 3)))),
+        triggers=tuple(_trigger(dice, hour) for _ in range(dice.choice(scale.bent_triggers))),
         trigger=Trigger(completes=False) if never else Trigger(seconds=dice.choice((0.5, 2.0, 8.0))),
         history=dice.choice((0, 1, 1, 2)),
     )
@@ -313,9 +375,9 @@ def _staff(dice: Random, numbers: Sequence[int], hour: float) -> tuple[StaffExpo
     )
 
 
-def _reports(dice: Random) -> Reports:
+def _reports(dice: Random, scale: _Scale) -> Reports:
     return Reports(
-        pending_seconds=dice.choice((0.5, 0.5, 2.0, 2.0, 20.0, 70.0, 150.0, 400.0)),
+        pending_seconds=dice.choice(scale.pending),
         error_first=dice.choice((0, 0, 0, 1, 2)),
         evicted_while_pending=dice.choice((0, 0, 0, 0, 1)),
         evicted_before_download=dice.choice((0, 0, 0, 0, 1, 4)),
@@ -395,16 +457,16 @@ _KINDS: Final[tuple[tuple[str, tuple[Fault, ...]], ...]] = (
 )
 
 
-def _weather(dice: Random) -> tuple[Weather, ...]:
+def _weather(dice: Random, scale: _Scale) -> tuple[Weather, ...]:
     troubles: list[Weather] = []
-    for _ in range(dice.choice((0, 0, 1, 2, 4))):
+    for _ in range(dice.choice(scale.weathers)):
         kind, faults = dice.choice(_KINDS)
         chance = dice.choice((0.1, 0.3, 0.6))
         troubles.append(Weather(kind=kind, fault=dice.choice(faults), chance=chance))
-    if dice.random() < 0.15:
+    if dice.random() < scale.outage_chance:
         start = dice.choice((0.0, 3.0, 60.0, 600.0))
         fault: Fault = dice.choice((Status(503), Reset()))
-        length = dice.choice((20.0, 300.0, 4000.0))
+        length = dice.choice(scale.outages)
         troubles.append(
             Weather(kind="", fault=fault, chance=1.0, from_seconds=start, to_seconds=start + length)
         )
@@ -414,24 +476,24 @@ def _weather(dice: Random) -> tuple[Weather, ...]:
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _runs(dice: Random, tenants: Sequence[str]) -> tuple[Run, ...]:
+def _runs(dice: Random, tenants: Sequence[str], scale: _Scale) -> tuple[Run, ...]:
     runs: list[Run] = []
     night = FIRST_NIGHT
-    for number in range(dice.choice((1, 1, 1, 1, 2, 2, 3, 4))):
+    for number in range(dice.choice(scale.nights)):
         if number:
             night += timedelta(days=dice.choice((0, 1, 1, 1, 3)))
-        for _ in range(dice.choice((1, 1, 2, 2, 3))):
-            runs.append(_run(dice, night, tenants, runs))
-    for number in range(CALM_NIGHTS):
+        for _ in range(dice.choice(scale.starts)):
+            runs.append(_run(dice, night, tenants, runs, scale))
+    for number in range(scale.calm_runs[0] if len(scale.calm_runs) == 1 else dice.choice(scale.calm_runs)):
         night += timedelta(days=1 if number == 0 else 0)
         pause = dice.choice((0.0, 5.0, 100.0, 4000.0)) if number == 0 else 20_000.0
         runs.append(Run(night=night, pause_seconds=pause, calm=True))
     return tuple(runs)
 
 
-def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Run]) -> Run:
+def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Run], scale: _Scale) -> Run:
     deadline = dice.choice((8 * 3600.0, 8 * 3600.0, 8 * 3600.0, 40.0, 700.0, 4000.0))
-    ending = _ending(dice)
+    ending = _ending(dice, scale)
     keyless = frozenset({dice.choice(tenants)}) if dice.random() < 0.03 else frozenset()
     if not earlier:
         return Run(night=night, deadline_seconds=deadline, ending=ending, keyless=keyless)
@@ -459,8 +521,8 @@ def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Ru
     )
 
 
-def _ending(dice: Random) -> Ending | None:
-    if dice.random() < 0.35:
+def _ending(dice: Random, scale: _Scale) -> Ending | None:
+    if dice.random() < scale.undisturbed_chance:
         return None
     how: HowEnded = "crash" if dice.random() < 0.85 else "stop"
     after = dice.random() < 0.5
