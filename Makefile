@@ -49,13 +49,16 @@ test: check ## check, then run every test; too little coverage fails
 bench: .venv/dev.stamp .venv-bench/stamp ## measure against a floor and peers, into docs/bench.md and bench.svg
 	@$(BIN)/python -m tests.bench --peers .venv-bench/bin/python $(if $(QUICK),--quick,--write docs) $(BENCH)
 
-# Each of the two for SOAK_MINUTES, from seeds that no day has had before; what is found tells how to play it again.
+# The first two for SOAK_MINUTES each, from seeds that no day has had before; what is found tells how to play it again.
 SOAK_MINUTES ?= 60
+SOAK_NIGHTS ?= 365
 SOAK_FIRST ?= $(shell date +%Y%m%d)00000
 .PHONY: soak
-soak: .venv/dev.stamp ## kill the real program at random, then simulate nights, each for SOAK_MINUTES=60
+soak: .venv/dev.stamp ## kill the real program at random, simulate nights, each for SOAK_MINUTES=60, and then a year
 	@$(BIN)/python -m tests.killing.soak --minutes $(SOAK_MINUTES) --first $(SOAK_FIRST); killed=$$?; \
-	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES) --start $(SOAK_FIRST) --jobs 2 && exit $$killed
+	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES) --start $(SOAK_FIRST) --jobs 2; simulated=$$?; \
+	$(BIN)/python -m tests.simulation.year --nights $(SOAK_NIGHTS) --tenants 200 --seed $(SOAK_FIRST) && \
+	exit $$((killed | simulated))
 
 .PHONY: check
 check: .venv/dev.stamp ## lint, format, types and import contracts; changes nothing

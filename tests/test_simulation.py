@@ -5,10 +5,12 @@ happened, `python -m tests.simulation --seed 17 --trace`.
 """
 
 import os
+from datetime import date
 
 import pytest
 
 from tests.simulation import Size, run_schedule
+from tests.simulation.year import play_year
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "20000"))
 CHUNK = 100
@@ -52,6 +54,18 @@ def test_what_was_found_once_stays_mended(seed: int) -> None:
 @pytest.mark.skipif("SIMULATION_SEED" not in os.environ, reason="set SIMULATION_SEED to play one seed")
 def test_the_chosen_seed() -> None:
     check(int(os.environ["SIMULATION_SEED"]))
+
+
+@pytest.mark.parametrize("first", [date(2027, 3, 20), date(2027, 10, 25)], ids=["spring", "autumn"])
+def test_a_fortnight_of_nights_on_one_journal_keeps_every_promise_though_the_clocks_change(
+    first: date,
+) -> None:
+    """`make soak` plays 365 nights of 200 tenants."""
+    report = play_year(seed=1, nights=14, tenants=12, first=first)
+    if report.violations:
+        pytest.fail("\n".join([*report.violations, "", *report.trace]), pytrace=False)
+    assert report.figures["new version"] >= 3
+    assert report.figures["job downloaded"] > 50
 
 
 def test_a_seed_replays_exactly() -> None:

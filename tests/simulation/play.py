@@ -5,26 +5,18 @@ said by `witness` (on the spot) and `judge` (afterwards).
 """
 
 import asyncio
-import gc
 import os
 import shutil
-import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, Final, TypeVar
-from unittest.mock import patch
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
-import structlog
-
-import runner.app.nightly
-import runner.engine
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
 from runner.credentials import CredentialError, Secret
@@ -43,17 +35,18 @@ from runner.sandbox.records import RequestRecord
 from runner.transport import Transport
 from tests.simulation import judge, tally
 from tests.simulation.ports import Fate, MortalDisk, MortalJournal, MortalSender, SimulatedCrash
+from tests.simulation.stage import perform
 from tests.simulation.story import Run, Size, Story, tell
 from tests.simulation.witness import Witness
-from tests.virtual import VirtualConnector, VirtualSandbox, run_with_sandbox
+from tests.virtual import VirtualConnector, VirtualSandbox
 
 T = TypeVar("T")
 
 STOPS_WITHIN_SECONDS: Final = 10.0
 PUBLISHED: Final = frozenset({"run.json", "index.html", "SHA256SUMS"})
-SHARED_MEMORY: Final = Path("/dev/shm")
 _PARIS: Final = ZoneInfo("Europe/Paris")
 PAGES_ONE_IN: Final = 10
+"""In so many schedules one page is drawn and one run.json validated: either costs as much as the rest of a night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,46 +79,33 @@ def run_schedule(seed: int, size: Size | None = None) -> Report:
 
 def play(story: Story) -> Report:
     """Play this story and judge it."""
-    base = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=base))
-    theatre: list[Theatre] = []
-
-    async def perform(sandbox: VirtualSandbox) -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(f"loop: {context}"))
-        theatre.append(Theatre(story, sandbox, folder))
-        await theatre[0].perform()
-
-    try:
-        with _quiet() as faults, _collecting_seldom(), _cheaply(pages=story.seed % PAGES_ONE_IN == 0):
-            try:
-                run_with_sandbox(story.scenario, perform)
-            except Exception:  # noqa: BLE001 - a seed whose play breaks down is a find like any other
-                faults.append(traceback.format_exc())
-        done = theatre[0]
-        return Report(
-            seed=story.seed,
-            violations=(*done.witness.violations, *faults),
-            trace=tuple(done.witness.trace()),
-            requests=len(done.world.log),
-            runs=done.witness.run + 1,
-            crashes=len(done.witness.deaths),
-            met=done.met,
-        )
-    finally:
-        for played in theatre:
-            played.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    pages = story.seed % PAGES_ONE_IN == 0
+    done, faults = perform(
+        lambda sandbox, folder: Theatre(story, sandbox, folder), story.scenario, pages=pages
+    )
+    return Report(
+        seed=story.seed,
+        violations=(*done.witness.violations, *faults),
+        trace=tuple(done.witness.trace()),
+        requests=len(done.world.log),
+        runs=done.witness.run + 1,
+        crashes=len(done.witness.deaths),
+        met=done.met,
+    )
 
 
 class Theatre:
     """One schedule while it is played."""
 
-    def __init__(self, story: Story, sandbox: VirtualSandbox, folder: Path) -> None:
+    def __init__(
+        self, story: Story, sandbox: VirtualSandbox, folder: Path, *, traced: int | None = None
+    ) -> None:
+        """`traced`: so many lines of the trace are kept, the last ones."""
         self.story = story
         self.world: World = sandbox.world
         self.output = folder / "output"
         self.journal_path = self.output / ".runner" / "journal.db"
-        self.witness = Witness(self._seconds, story.policy.retrigger_after_seconds)
+        self.witness = Witness(self._seconds, story.policy.retrigger_after_seconds, traced)
         self._clock = sandbox.clock
         self._gateway = sandbox.gateway
         self._copy = folder / "journal.copy"
@@ -135,7 +115,8 @@ class Theatre:
         self._began = self._seconds()
         # Of the run just played, for whoever judges it.
         self.jobs: list[Job] = []
-        self.data_files: list[str] = []
+        self.data_files: set[str] = set()
+        self.changed_files: set[str] = set()  # those that may not be as they were seen
         self.before: dict[Identity, Job] = {}
         self.posts_before = 0
         self.last_start = 0.0
@@ -148,6 +129,8 @@ class Theatre:
         self.faults: list[str] = []
         self.endings: list[str] = []
         self._reader: JournalReader | None = None
+        self.edited = False  # whether the manifest was
+        self.validates = story.seed % PAGES_ONE_IN == 0
         self.world.on_request = self._bend
 
     def _seconds(self) -> float:
@@ -159,17 +142,20 @@ class Theatre:
         for number, run in enumerate(self.story.runs):
             await self._between(run)
             if run.journal != "kept":
-                self._read()
-            self.before, self.posts_before = {job.spec.identity: job for job in self.jobs}, self.witness.posts
-            self.witness.starts(dict(self.before))
-            self.last_start, self.code, self.stopped = self._seconds(), None, False
+                self._read(run.night)
             if number == 1 and self.story.journal_forgot and self.journal_path.exists():
                 shutil.copyfile(self.journal_path, self._copy)
-            await self._run(run)
-            self._read()
-            judge.after_run(self, run)
+            await self._play(run)
         judge.at_the_end(self)
         self.met = tally.met(self)
+
+    async def _play(self, run: Run) -> None:
+        self.before, self.posts_before = {job.spec.identity: job for job in self.jobs}, self.witness.posts
+        self.witness.starts({identity: job for identity, job in self.before.items() if not job.finished})
+        self.last_start, self.code, self.stopped = self._seconds(), None, False
+        await self._run(run)
+        self._read(run.night)
+        judge.after_run(self, run)
 
     # ── between two runs ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,7 +178,7 @@ class Theatre:
             f"journal {run.journal}, deadline {run.deadline_seconds:g} s, {run.ending}",
         )
 
-    def _read(self) -> None:
+    def _read(self, _night: date) -> None:
         """Every job of the journal as stored, and every file but the journal's and the published ones."""
         try:
             if self._reader is None:
@@ -202,16 +188,20 @@ class Theatre:
             self.jobs = []
         if self.story.journal_forgot:
             self.close()
-        self.data_files = []
-        for night in os.scandir(self.output):
-            if night.name == ".runner":
-                continue
-            for entry in os.scandir(night):
-                if entry.is_dir():
-                    names = [f"{night.name}/{entry.name}/{file.name}" for file in os.scandir(entry)]
-                    self.data_files += names
-                elif entry.name not in PUBLISHED:
-                    self.data_files.append(f"{night.name}/{entry.name}")
+        nights = [folder.name for folder in os.scandir(self.output) if folder.name != ".runner"]
+        self.data_files = {name for night in nights for name in self._files_of(night)}
+        self.changed_files = self.data_files
+
+    def _files_of(self, night: str) -> Iterator[str]:
+        for entry in os.scandir(self.output / night):
+            if entry.is_dir():
+                yield from (f"{night}/{entry.name}/{file.name}" for file in os.scandir(entry))
+            elif entry.name not in PUBLISHED:
+                yield f"{night}/{entry.name}"
+
+    def documents(self) -> list[Path]:
+        """Every run.json that a crash may have torn."""
+        return list(self.output.glob("*/run.json"))
 
     def close(self) -> None:
         """Let the journal go. As long as it is open here, no end of a run tidies its files up, as no kill does."""
@@ -350,51 +340,3 @@ def _retrieve(task: "asyncio.Task[int]") -> None:
 
 async def _inline(work: Callable[[], T]) -> T:
     return work()
-
-
-@contextmanager
-def _cheaply(*, pages: bool) -> Iterator[None]:
-    """Leave out what costs CPU in virtual time and brings nothing: looks while nothing happens, pages nobody reads."""
-    with (
-        patch.object(runner.engine, "LONGEST_SLEEP_SECONDS", 3600.0),
-        patch.object(runner.app.nightly, "REWRITTEN_SECONDS", 1800.0),
-        nullcontext()
-        if pages
-        else patch.object(runner.app.nightly, "page_pieces", lambda *_: (b"<html></html>",)),
-    ):
-        yield
-
-
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Short-lived loops make much garbage of no great size."""
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 10, 10)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-@contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep the log silent; what it says of faults in this program is handed out."""
-    faults: list[str] = []
-
-    def listen(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-        told = f"log: {event}"
-        if event.get("exc_info"):
-            told += "\n" + traceback.format_exc()
-        faults.append(told)
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[listen],
-        wrapper_class=structlog.make_filtering_bound_logger(40),
-        cache_logger_on_first_use=False,
-    )
-    try:
-        yield faults
-    finally:
-        structlog.configure(**before)

@@ -98,6 +98,7 @@ class MortalJournal:
     async def _write(self, name: str, method: Callable[..., Any], *args: Any) -> Any:
         self._fate.point(name, "write", after=False)
         result = await method(*args)
+        self._witness.refreshed |= name == "refresh_spec"
         self._fate.point(name, "write", after=True)
         return result
 

@@ -19,13 +19,8 @@ from runner.jobs.model import TemplateBody, TemplateId
 from runner.manifest.model import ExportEntry, Manifest, ReportEntry, Tenant
 from runner.sandbox import (
     Configuration,
-    Cut,
-    Delay,
-    Fault,
-    Gzip,
     Hang,
     Html,
-    RawBody,
     Redirect,
     Reports,
     Reset,
@@ -33,11 +28,11 @@ from runner.sandbox import (
     StaffExport,
     Status,
     TenantScenario,
-    Trickle,
     Trigger,
 )
 from runner.transport import Timeouts
 from runner.turns import Limits
+from tests.simulation.weather import Weather, weather
 
 T = TypeVar("T")
 
@@ -54,7 +49,7 @@ WHOLE_ONE_IN: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
+class Scale:
     """How much of everything there is. The troubles are the same in either size: in small stories they meet sooner."""
 
     hosts: tuple[int, ...]
@@ -74,7 +69,7 @@ class _Scale:
     undisturbed_chance: float
 
 
-_WHOLE: Final = _Scale(
+WHOLE: Final = Scale(
     hosts=(1, 1, 1, 1, 1, 2, 2, 3),
     jobs=(1, 1, 2, 3),
     nights=(1, 1, 1, 1, 2, 2, 3, 4),
@@ -91,7 +86,7 @@ _WHOLE: Final = _Scale(
     bent_triggers=(0, 0, 1, 1, 2, 3),
     undisturbed_chance=0.35,
 )
-_SMALL: Final = _Scale(
+SMALL: Final = Scale(
     hosts=(1, 1, 1, 1, 1, 1, 1, 2),
     jobs=(1, 1, 1, 2, 2),
     nights=(1, 1, 1, 1, 2),
@@ -158,17 +153,6 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
-    """Trouble on the way to one host: each request of `kind` meets `fault` with this chance, between two moments."""
-
-    kind: str
-    fault: Fault
-    chance: float
-    from_seconds: float = 0.0
-    to_seconds: float = float("inf")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """One schedule."""
 
@@ -191,7 +175,7 @@ class Story:
 def tell(seed: int, size: Size | None = None) -> Story:
     """The story of this seed, in this size or in the one that is its own."""
     whole = size == "whole" if size else seed % WHOLE_ONE_IN == 0
-    scale = _WHOLE if whole else _SMALL
+    scale = WHOLE if whole else SMALL
     dice = Random(f"simulation/{seed}" if whole else f"small/{seed}")
     hour = dice.choice((600.0, 1200.0, 3600.0))
     # Polls are most of the cost and bring the least, so they are few.
@@ -229,12 +213,12 @@ def tell(seed: int, size: Size | None = None) -> Story:
 class _Host:
     """One host of Lucca with one client's manifest entry."""
 
-    def __init__(self, dice: Random, domain: str, policy: Policy, scale: _Scale) -> None:
+    def __init__(self, dice: Random, domain: str, policy: Policy, scale: Scale) -> None:
         hour = policy.retrigger_after_seconds
         name = domain.partition(".")[0]
         exports, reports = _wishes(dice, name, scale)
         self.tenant = _tenant(dice, name, domain, exports, reports)
-        self.weather = _weather(dice, scale)
+        self.weather = weather(dice, scale.weathers, scale.outage_chance, scale.outages)
         numbers = sorted({entry.configuration_id for entry in exports} | {3, 4, 5})
         self.scenario = TenantScenario(
             domain=domain,
@@ -256,7 +240,7 @@ class _Host:
 
 
 def _wishes(
-    dice: Random, tenant: str, scale: _Scale
+    dice: Random, tenant: str, scale: Scale
 ) -> tuple[tuple[ExportEntry, ...], tuple[ReportEntry, ...]]:
     kinds = [dice.choice(("export", "export", "report")) for _ in range(dice.choice(scale.jobs))]
     exports: list[ExportEntry] = []
@@ -349,7 +333,7 @@ def _trigger(dice: Random, hour: float) -> Trigger:
     )
 
 
-def _configuration(dice: Random, number: int, hour: float, scale: _Scale) -> Configuration:
+def _configuration(dice: Random, number: int, hour: float, scale: Scale) -> Configuration:
     never = dice.random() < 0.04
     return Configuration(
         id=number,
@@ -375,7 +359,7 @@ def _staff(dice: Random, numbers: Sequence[int], hour: float) -> tuple[StaffExpo
     )
 
 
-def _reports(dice: Random, scale: _Scale) -> Reports:
+def _reports(dice: Random, scale: Scale) -> Reports:
     return Reports(
         pending_seconds=dice.choice(scale.pending),
         error_first=dice.choice((0, 0, 0, 1, 2)),
@@ -389,94 +373,10 @@ def _reports(dice: Random, scale: _Scale) -> Reports:
     )
 
 
-# ── trouble on the way ───────────────────────────────────────────────────────────────────────────────────────────
-
-_READING: Final[tuple[Fault, ...]] = (
-    Status(500),
-    Status(503, retry_after="20"),
-    Status(408),
-    Status(429, retry_after="30"),
-    Status(429),
-    Status(401),
-    Status(403),
-    Reset(),
-    Hang(90.0),
-    Html(),
-    Redirect(),
-    RawBody("{"),
-    RawBody('{"data": null}'),
-    Cut(20),
-    Cut(20, announced=False),
-    Delay(7.0),
-    Delay(45.0),
-    Gzip(),
-    Gzip(5),
-)
-_POSTING: Final[tuple[Fault, ...]] = (
-    Status(500),
-    Status(500, executes=True),
-    Status(504, executes=True),
-    Status(400, body=""),
-    Status(429, retry_after="30"),
-    Status(403),
-    Reset(),
-    Reset(executes=True),
-    Hang(90.0),
-    Hang(90.0, executes=True),
-    Html(),
-    Html(executes=True),
-    Redirect(),
-    RawBody('{"data": {}}', executes=True),
-    Cut(4),
-    Delay(4.0),
-    Delay(30.0),
-)
-_FETCHING: Final[tuple[Fault, ...]] = (
-    Status(502),
-    Reset(),
-    Hang(90.0),
-    Html(),
-    RawBody("[]"),
-    Cut(100),
-    Cut(100, announced=False),
-    Trickle(300),
-    Delay(30.0),
-    Gzip(),
-    Gzip(3),
-)
-_KINDS: Final[tuple[tuple[str, tuple[Fault, ...]], ...]] = (
-    ("list", _READING),
-    ("poll", _READING),
-    ("item", _READING),
-    ("trigger", _POSTING),
-    ("content", _FETCHING),
-    ("report.create", _POSTING),
-    ("report.poll", _READING),
-    ("report.download", _FETCHING),
-    ("template.create", _POSTING),
-)
-
-
-def _weather(dice: Random, scale: _Scale) -> tuple[Weather, ...]:
-    troubles: list[Weather] = []
-    for _ in range(dice.choice(scale.weathers)):
-        kind, faults = dice.choice(_KINDS)
-        chance = dice.choice((0.1, 0.3, 0.6))
-        troubles.append(Weather(kind=kind, fault=dice.choice(faults), chance=chance))
-    if dice.random() < scale.outage_chance:
-        start = dice.choice((0.0, 3.0, 60.0, 600.0))
-        fault: Fault = dice.choice((Status(503), Reset()))
-        length = dice.choice(scale.outages)
-        troubles.append(
-            Weather(kind="", fault=fault, chance=1.0, from_seconds=start, to_seconds=start + length)
-        )
-    return tuple(troubles)
-
-
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _runs(dice: Random, tenants: Sequence[str], scale: _Scale) -> tuple[Run, ...]:
+def _runs(dice: Random, tenants: Sequence[str], scale: Scale) -> tuple[Run, ...]:
     runs: list[Run] = []
     night = FIRST_NIGHT
     for number in range(dice.choice(scale.nights)):
@@ -491,7 +391,7 @@ def _runs(dice: Random, tenants: Sequence[str], scale: _Scale) -> tuple[Run, ...
     return tuple(runs)
 
 
-def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Run], scale: _Scale) -> Run:
+def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Run], scale: Scale) -> Run:
     deadline = dice.choice((8 * 3600.0, 8 * 3600.0, 8 * 3600.0, 40.0, 700.0, 4000.0))
     ending = _ending(dice, scale)
     keyless = frozenset({dice.choice(tenants)}) if dice.random() < 0.03 else frozenset()
@@ -521,7 +421,7 @@ def _run(dice: Random, night: date, tenants: Sequence[str], earlier: Sequence[Ru
     )
 
 
-def _ending(dice: Random, scale: _Scale) -> Ending | None:
+def _ending(dice: Random, scale: Scale) -> Ending | None:
     if dice.random() < scale.undisturbed_chance:
         return None
     how: HowEnded = "crash" if dice.random() < 0.85 else "stop"

@@ -6,6 +6,7 @@ Judges nothing that can be judged afterwards.
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class Held:
 class Witness:
     """Takes note; `seconds` reads the server's clock, which nobody sets."""
 
-    def __init__(self, seconds: Callable[[], float], hour_seconds: float) -> None:
+    def __init__(self, seconds: Callable[[], float], hour_seconds: float, traced: int | None = None) -> None:
         self.run = -1
         self.violations: list[str] = []
         self.asked_exports: list[Asked] = []
@@ -60,12 +61,14 @@ class Witness:
         self.jobs: dict[Identity, Job] = {}
         self.posts = 0
         self.records = 0
+        self.refreshed = False  # whether wishes of known jobs were stored anew, which no event tells
         self._seconds = seconds
         self._hour_seconds = hour_seconds
         self._lost: set[Identity] = set()  # whose POST an earlier run took along
         self._visible: dict[tuple[str, int], set[int]] = {}
         self._listed: dict[tuple[str, int], float] = {}
-        self._trace: list[tuple[float, str, str]] = []
+        self._newest_report: dict[str, int] = {}
+        self._trace: deque[tuple[float, str, str]] = deque(maxlen=traced)
 
     def note(self, what: str, told: str) -> None:
         """A line of the trace."""
@@ -86,6 +89,12 @@ class Witness:
         self.jobs = jobs
         self._lost = {identity for identity, job in jobs.items() if job.state in _POSTING}
         self._listed.clear()
+
+    def forget(self, before_seconds: float, newest: int) -> None:
+        """Let go of POSTs that left before this moment, and of a list's ids all but the newest."""
+        self.asked_exports = [asked for asked in self.asked_exports if asked.at_seconds >= before_seconds]
+        for ids in self._visible.values():
+            ids.difference_update(sorted(ids)[:-newest])
 
     # ── what the program does ────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,8 +130,7 @@ class Witness:
             return job.spec.identity not in self._lost
         if job.state not in _IN_FLIGHT or not job.remote_ids:
             return False
-        newest = max(id_ for domain, id_ in self.reports if domain == job.spec.domain)
-        return job.remote_ids[-1] == newest
+        return job.remote_ids[-1] == self._newest_report[job.spec.domain]
 
     def _may_be_running(self, job: Job) -> bool:
         if job.state not in _IN_FLIGHT or job.remote_ids:
@@ -140,6 +148,7 @@ class Witness:
         holds = () if after.finished else after.remote_ids
         for id_ in {*before.remote_ids, *after.remote_ids}:
             held = self.reports.setdefault((domain, id_), [])
+            self._newest_report[domain] = max(id_, self._newest_report.get(domain, 0))
             open_ = bool(held) and held[-1].to_seconds is None
             if id_ in holds and not open_:
                 held.append(Held(after.spec.identity, now))
