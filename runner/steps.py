@@ -466,12 +466,15 @@ async def _download(
 
 
 async def _place(job: m.Job, tools: Tools) -> Outcome:
-    temps: dict[str, str] = {}
-    for staged in job.live.staged:
-        temps.update({record.path: temp for record, temp in staged.parts})
-    if temps:
-        records = tuple(record for staged in job.live.staged for record, _ in staged.parts)
-        job = await tools.record(ev.Named(records))
+    parts = [part for staged in job.live.staged for part in staged.parts]
+    # What an earlier night put in its place stays there alone: what lies in two nights' folders may be paid twice.
+    stands = {(record.remote_id, record.format) for record in job.files if record.placed}
+    new = [(record, temp) for record, temp in parts if (record.remote_id, record.format) not in stands]
+    temps = {record.path: temp for record, temp in new}
+    if len(new) < len(parts):
+        await tools.output.discard({temp for _, temp in parts} - {*temps.values()})
+    if parts:
+        job = await tools.record(ev.Named(tuple(record for record, _ in new)))
     unplaced = tuple(record for record in job.files if not record.placed)
     if not unplaced:
         return Outcome((ev.Placed(()),))

@@ -21,6 +21,7 @@ FOUND = {
     460: "which of two paths had missed was turned round by another job's finding: what existed was triggered",
     0: "every poll was recorded, and flushed to disk, though it told nothing",
     146: "an older date asked for again was triggered while a newer one's export was being made",
+    2202: "an answer put in its place before a crash was put into the next night's folder as well",
     5506: "of several reports asked for again an older one's POST deleted the only one that was still there",
 }
 """Seeds of whole stories that broke a promise once, with what they found. `test_simulation_findings` holds each

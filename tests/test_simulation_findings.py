@@ -154,6 +154,34 @@ def triggered(spec: m.Spec, seconds_ago: float, **values: Any) -> m.Job:
     )
 
 
+def test_an_answer_that_a_crash_left_in_its_place_is_not_put_in_the_next_nights_folder_too(
+    tmp_path: Path,
+) -> None:
+    """Whoever takes over the night's folder would pay its hours twice."""
+
+    class Dying(Disk):
+        def link(self, source: str, target: str, *, folder: int) -> None:
+            if target.endswith(".csv"):
+                raise Death
+            super().link(source, target, folder=folder)
+
+    def dies(_output: Output) -> Output:
+        async def inline(work: Any) -> Any:
+            return work()
+
+        return Output(tmp_path, disk=Dying(), offload=inline)
+
+    tenants = [tenant(exports=[export(formats=("json", "csv"))])]
+    with pytest.raises((Death, BaseExceptionGroup)) as caught:
+        night(tmp_path, tenants, setting=Setting(kept=True, output=dies))
+    assert _is_death(caught.value)
+    assert [path.suffix for path in tmp_path.glob("*/acme/[!.]*")] == [".json"]
+    told = night(tmp_path, tenants, setting=Setting(kept=True, date=TONIGHT + timedelta(days=1)))
+    assert told.code == 0
+    assert sorted(path.suffix for path in tmp_path.glob("*/acme/[!.]*")) == [".csv", ".json"]
+    assert list(tmp_path.glob("*/acme/.*")) == []
+
+
 def test_what_lucca_may_be_working_on_keeps_its_lane(tmp_path: Path) -> None:
     """An older date that a person asked for again waits until the hour of the newer one's trigger is over."""
     silent = Configuration(trigger=Trigger(completes=False))
