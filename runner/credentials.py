@@ -12,12 +12,12 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
 
 import anyio
 from anyio.abc import Process
+from msgspec import Struct
 
 from runner.beside import beside
 
@@ -83,8 +83,7 @@ def _letters(content: bytes) -> bytes:
     return content.translate(None, _NO_LETTERS).lower()
 
 
-@dataclass(frozen=True, slots=True)
-class EnvSecret:
+class EnvSecret(Struct, frozen=True, gc=False):
     """`{env: NAME}`: an environment variable of the runner."""
 
     name: str
@@ -93,8 +92,7 @@ class EnvSecret:
         return f"the environment variable {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class FileSecret:
+class FileSecret(Struct, frozen=True, gc=False):
     """`{file: path}`: a file, relative to the manifest."""
 
     path: str
@@ -103,8 +101,7 @@ class FileSecret:
         return f"the file {self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSecret:
+class CommandSecret(Struct, frozen=True, gc=False):
     """`{command: [argv…]}`: what a program prints; no shell is involved."""
 
     argv: tuple[str, ...]
@@ -114,8 +111,7 @@ class CommandSecret:
         return f"the command {self.argv[0]}"
 
 
-@dataclass(frozen=True, slots=True)
-class SystemdSecret:
+class SystemdSecret(Struct, frozen=True, gc=False):
     """`{systemd: credential-name}`: what the unit's `LoadCredential=` provides."""
 
     name: str
@@ -124,8 +120,7 @@ class SystemdSecret:
         return f"the systemd credential {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyringSecret:
+class KeyringSecret(Struct, frozen=True, gc=False):
     """`{keyring: service/user}`: the keyring of whoever runs this."""
 
     service: str

@@ -319,9 +319,8 @@ def read_secret(node: Node) -> SecretReference:
     if type(value) is not Scalar or not value.text or len(value.text) > 4096 or not value.text.isprintable():
         refuse(value, f"one line of text is expected after {kind}")
     text = _kept(value.text)
-    if (any(looks_like_key(part) for part in (text, *text.split("/"))) and kind != "file") or looks_like_key(
-        text
-    ):
+    parts = {text} if kind == "file" else {text, *text.split("/")}
+    if any(looks_like_key(part) for part in parts):
         refuse(value, f"this looks like a key itself; {kind} tells where the key is kept: {_REFERENCE}")
     return _named(kind, text, value)
 

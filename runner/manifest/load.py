@@ -92,7 +92,7 @@ class _Loader:
     allowed_hosts: tuple[str, ...]
     tenants: list[Tenant] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    _names: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # in lower case; the first's place
+    _names: dict[str, tuple[Scalar, str]] = field(default_factory=dict)  # in lower case; the first one
     _fatal: list[str] = field(default_factory=list)
 
     def load(self) -> None:
@@ -146,26 +146,23 @@ class _Loader:
     def _read_tenants(self, entries: Entries, nodes: Iterable[Node], defaults: dict[str, Any]) -> None:
         for index, node in enumerate(nodes):
             at = f"tenants[{index}]"
-            name = self._claim_name(node, entries.file, at)
+            self._claim_name(node, entries.file, at)
             try:
                 self.tenants.append(entries.tenant(node, at, defaults))
             except InvalidError as error:
+                name = _good_name(node)
                 self.problems += [Problem(name, fault.told(entries.file)) for fault in error.under(at)]
 
-    def _claim_name(self, node: Node, file: str, at: str) -> str | None:
-        """The tenant's name if it is a good one; a name that another tenant has already stops the run."""
-        name_node = _name_node(node)
-        if name_node is None:
-            return None
-        key = name_node.text.lower()
-        if first := self._names.get(key):
-            where = "{}:{}:{}".format(*first)
+    def _claim_name(self, node: Node, file: str, at: str) -> None:
+        """Stop the run if another tenant has this name already."""
+        name = _value_of(node, "name")
+        if type(name) is not Scalar:
+            return
+        first = self._names.setdefault(name.text.lower(), (name, file))
+        if first[0] is not name:
+            where = f"{first[1]}:{first[0].line}:{first[0].column}"
             message = f"another tenant has this name already ({where})"
-            fault = Fault(f"{at}.name", name_node.line, name_node.column, message)
-            self._fatal.append(fault.told(file))
-        else:
-            self._names[key] = (file, name_node.line, name_node.column)
-        return _good_name(name_node)
+            self._fatal.append(Fault(f"{at}.name", name.line, name.column, message).told(file))
 
     def _include(self, entries: Entries, patterns: list[Scalar], defaults: dict[str, Any]) -> None:
         done = {_real(self.path)}
@@ -192,7 +189,7 @@ class _Loader:
         except UnusableFileError as error:
             self.problems.append(Problem(None, error.told(entries.file)))
         except InvalidError as error:
-            name = _good_name(_name_node(nodes[0])) if len(nodes) == 1 else None
+            name = _good_name(nodes[0]) if len(nodes) == 1 else None
             self.problems += [Problem(name, fault.told(entries.file)) for fault in error.faults]
         else:
             self._read_tenants(entries, nodes, defaults)
@@ -238,14 +235,10 @@ def _value_of(node: Node | None, name: str) -> Node | None:
     return None
 
 
-def _name_node(node: Node) -> Scalar | None:
-    value = _value_of(node, "name")
-    return value if type(value) is Scalar else None
-
-
-def _good_name(node: Scalar | None) -> str | None:
+def _good_name(entry: Node) -> str | None:
+    name = _value_of(entry, "name")
     try:
-        return read_name(node) if node else None
+        return read_name(name) if name else None
     except InvalidError:
         return None
 
