@@ -610,13 +610,12 @@ from runner.manifest import load_manifest
 def resident(key): return int(re.search(key + r":\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1))
 before = resident("VmRSS")
 manifest = load_manifest("tenants.yaml")
-print(resident("VmRSS") - before, resident("VmHWM") - before)
+print(resident("VmHWM") - before)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
-def test_the_memory_that_reading_took_is_given_back(write: Write) -> None:
+def test_reading_takes_little_more_memory_than_what_is_read(write: Write) -> None:
     write(HEAD + "".join(tenant("reports: [{name: a, template_id: 1}]", name=f"t{n}") for n in range(4000)))
     told = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
-    stays, most = map(int, told.stdout.split())
-    assert stays < most / 2
+    assert int(told.stdout) < 9_000  # kB: it takes about 5,000, and with the nodes of all of them 15,000

@@ -98,8 +98,9 @@ class _Loader:
     def load(self) -> None:
         entries = Entries(self.shown_path, self.path.parent, self.allowed_hosts)
         try:
-            document = Document(read_capped(self.path, FILE_MAX_BYTES))
-            waiting = self._read_below_defaults(entries, document)
+            content = read_capped(self.path, FILE_MAX_BYTES)
+            document = Document(content)
+            used = self._read_meanwhile(entries, document)
             values = keys_of(
                 document.root,
                 {
@@ -115,7 +116,9 @@ class _Loader:
         except InvalidError as error:
             raise ManifestError([fault.told(self.shown_path) for fault in error.faults]) from None
         defaults: dict[str, Any] = values.get("defaults", {})
-        self._read_tenants(entries, waiting, defaults)
+        if defaults != used:  # they stand below the tenants
+            self.tenants, self.problems, self._names, self._fatal = [], [], {}, []
+            self._read_tenants(entries, Document(content).items_of("tenants"), defaults)
         self._include(entries, values.get("include", []), defaults)
         self._refuse_twins()
         if not self._fatal and not any(tenant.exports or tenant.reports for tenant in self.tenants):
@@ -124,24 +127,20 @@ class _Loader:
         if self._fatal:
             raise ManifestError([*self._fatal, *(problem.message for problem in self.problems)])
 
-    def _read_below_defaults(self, entries: Entries, document: Document) -> list[Node]:
-        """Read the file, and its tenants meanwhile if they stand below the defaults; gives those that do not.
+    def _read_meanwhile(self, entries: Entries, document: Document) -> dict[str, Any]:
+        """Read the file, and its tenants while it is parsed; gives the defaults above them, which were used.
 
         The nodes of 10,000 tenants would take more memory than all that is made of them.
         """
         nodes = document.items_of("tenants")
         first = next(nodes, None)
-        if first is None:
-            return []
-        defaults = _value_of(document.root, "defaults")
-        if defaults is None:
-            return [first, *nodes]
+        above = _value_of(document.root, "defaults")
         try:
-            shared = entries.defaults(defaults)
+            defaults = entries.defaults(above) if above else {}
         except InvalidError:  # told with all that is wrong outside the tenants
-            return [first, *nodes]
-        self._read_tenants(entries, chain([first], nodes), shared)
-        return []
+            defaults = {}
+        self._read_tenants(entries, chain([first], nodes) if first else (), defaults)
+        return defaults
 
     def _read_tenants(self, entries: Entries, nodes: Iterable[Node], defaults: dict[str, Any]) -> None:
         for index, node in enumerate(nodes):
