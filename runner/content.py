@@ -1,29 +1,34 @@
-"""The content of one export, read from its bytes: is it whole, and what does it say of itself?
+"""The content of one answer, read from its bytes as they come: is it whole, and what does it say of itself?
 
 Owns the reading of the answer of Lucca guide "Export from Lucca Timesheet", step 4. Must not know how the bytes came,
-where they lie or what is made of them. Entries stay raw JSON until somebody asks for one: 200,000 of them cost little.
+where they lie or what is made of them. Entries stay raw JSON until somebody asks for one, and are let go block by
+block: an export of any size costs the memory of a block.
 """
 
 import codecs
-import mmap
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-Buffer = bytes | mmap.mmap
-"""The bytes of an answer: in memory, or a file mapped into it."""
-
 _BOM = b"\xef\xbb\xbf"
-_BLOCK_BYTES = 1 << 20
+_REST_CAP_BYTES: Final = 64 << 20
+"""More that is no whole entry is no answer of ours: it would have to be kept until its end comes."""
 _ID = re.compile(r"[1-9][0-9]{0,17}")  # what a 64-bit column of the journal holds
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
 """Any escape; the group holds half a surrogate pair without its other half."""
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}:]', re.DOTALL)
+_BRACE = re.compile(rb"\{|\}(\s*,)?")
+_REACHES = (1 << 11, 1 << 16, 1 << 20)
+"""How far from the end of a block a place between two entries is looked for."""
+_Utf8 = codecs.getincrementaldecoder("utf-8")
+_MARK = b'"entries were here"'
+_END_OF_LIST = ord("]")
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -44,14 +49,14 @@ class ExportContent:
         configuration_id: the configuration it was made with, None where it does not tell.
         starts_at: where its period begins, as written.
         ends_at: where its period ends, as written.
-        entries: each entry, still JSON. They are views of the answer's bytes and keep those alive.
+        entries: how many it holds.
     """
 
     id: int
     configuration_id: int | None
     starts_at: str | None
     ends_at: str | None
-    entries: Sequence[msgspec.Raw]
+    entries: int
 
 
 class _Key:
@@ -73,61 +78,243 @@ _ID_OR_NULL: msgspec.json.Decoder[int | str | None] = msgspec.json.Decoder(int |
 _TEXT_OR_NULL: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 
 
-def read_export_content(buffer: Buffer) -> ExportContent:
-    """Read the answer that holds an export.
+Take = Callable[[Sequence[msgspec.Raw]], object]
+"""Gets entries in their order, some at a time. They are views of bytes and keep those alive."""
+
+
+class ExportReader:
+    """Reads the answer that holds an export, block by block.
 
     A byte order mark is passed over, keys match in any case, ids may be numbers or strings of digits. A letter that the
     server cut in half (half a surrogate pair) reads as U+FFFD: a broken name must not cost the whole export.
 
-    Args:
-        buffer: the whole answer.
+    How it stays small: where a block can be cut between two entries is guessed, and what lies before the cut is decoded
+    as a list of its own. If that succeeds the guess was right, since a prefix of JSON has one reading only. At the end
+    what stands around the entries that were taken away, with a mark in their place, is read as if it were the whole
+    answer: so all of it was decoded, and the mark tells that what was taken were the entries and nothing else.
+    """
+
+    def __init__(self, take: Take = len, *, block_bytes: int = 1 << 18) -> None:
+        """Begin.
+
+        Args:
+            take: gets the entries.
+            block_bytes: so much is gathered before entries are looked for.
+        """
+        self._take = take
+        self._utf8 = _Utf8()  # msgspec passes over broken characters in entries
+        self._before = b""  # what stands before the list of entries
+        self._cutting: bool | None = None  # whether that list was found; None before it was looked for
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
+        self._block_bytes = self._enough_bytes = block_bytes
+        self._entries = 0
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            NotContentError: it is clear already that they belong to no such answer.
+        """
+        try:
+            self._utf8.decode(block)
+        except UnicodeDecodeError:
+            raise NotContentError("it is not UTF-8 text") from None
+        self._rest.append(block)
+        self._rest_bytes += len(block)
+        if self._rest_bytes >= self._enough_bytes:
+            self._advance()
+            self._enough_bytes = max(self._block_bytes, 2 * self._rest_bytes)
+        if self._rest_bytes > _REST_CAP_BYTES:
+            raise NotContentError(f"more than {_REST_CAP_BYTES >> 20} MiB of it are no whole entries")
+
+    def finish(self) -> ExportContent:
+        """Tell what the whole answer says of itself.
+
+        Raises:
+            NotContentError: it is not such an answer, or not all of it.
+        """
+        self._advance()
+        rest = b"".join(self._rest)
+        self._rest.clear()
+        if self._entries:
+            rest = b"[" + _MARK + b"," + rest.removeprefix(b"[")
+        return self._read(self._before + rest)
+
+    def _advance(self) -> None:
+        """Read the entries that have come whole and let them go."""
+        if self._cutting is False:
+            return
+        text = bytearray().join(self._rest)
+        if self._cutting is None:
+            start = _start_of_entries(text)
+            self._cutting = start is not None
+            if start is None:
+                return
+            self._before = bytes(text[:start])
+            text = text[start:]
+        entries, rest = _split(text)
+        if entries:
+            self._take(entries)
+            self._entries += len(entries)
+        self._rest = [rest]
+        self._rest_bytes = len(rest)
+
+    def _read(self, answer: bytes) -> ExportContent:
+        body = answer.removeprefix(_BOM)
+        start = body[:64].lstrip()
+        if not start:
+            raise NotContentError("it is empty")
+        if start.startswith(b"<"):
+            raise NotContentError("it is a web page, not JSON")
+        data = _object(_answer(body).get("data"), "`data`")
+        id_ = _number(data.get("id"), "id")
+        if id_ is None:
+            raise NotContentError("it has no `id`")
+        last = _entries(data.get("entries"))
+        if self._entries:
+            if not last or bytes(last[0]) != _MARK:
+                raise NotContentError("its entries cannot be told from the rest of it")
+            last = last[1:]
+        self._take(last)
+        return ExportContent(
+            id=id_,
+            configuration_id=_number(data.get("configurationid"), "configurationId"),
+            starts_at=_text(data.get("startsat"), "startsAt"),
+            ends_at=_text(data.get("endsat"), "endsAt"),
+            entries=self._entries + len(last),
+        )
+
+
+def read_entries(blocks: Iterable[bytes]) -> Iterator[msgspec.Raw]:
+    """Each entry of an answer, in order; views that keep their block alive.
 
     Raises:
-        NotContentError: it is not such an answer, or not all of it.
+        NotContentError: it is not the content of an export.
     """
-    with memoryview(buffer) as whole:
-        _require_utf8(whole)
-        body = whole[len(_BOM) :] if bytes(whole[: len(_BOM)]) == _BOM else whole[:]
-    start = bytes(body[:64]).lstrip()
-    if not start:
-        raise NotContentError("it is empty")
-    if start.startswith(b"<"):
-        raise NotContentError("it is a web page, not JSON")
-    data = _object(_answer(body).get("data"), "`data`")
-    id_ = _number(data.get("id"), "id")
-    if id_ is None:
-        raise NotContentError("it has no `id`")
-    return ExportContent(
-        id=id_,
-        configuration_id=_number(data.get("configurationid"), "configurationId"),
-        starts_at=_text(data.get("startsat"), "startsAt"),
-        ends_at=_text(data.get("endsat"), "endsAt"),
-        entries=_entries(data.get("entries")),
-    )
+    batches: list[Sequence[msgspec.Raw]] = []
+    reader = ExportReader(batches.append)
+    for block in blocks:
+        reader.feed(block)
+        while batches:
+            yield from batches.pop(0)
+    reader.finish()
+    for batch in batches:
+        yield from batch
 
 
-def _require_utf8(whole: memoryview) -> None:
-    """Refuse broken characters, which the decoder below passes over inside entries. In blocks, to stay small."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+class Beginning:
+    """Keeps how an answer begins, and counts it: all that a report's content is judged by."""
+
+    KEPT_BYTES: Final = 400
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.kept = b""
+        self.size_bytes = 0
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes."""
+        self.kept += block[: self.KEPT_BYTES - len(self.kept)]
+        self.size_bytes += len(block)
+
+    def finish(self) -> "Beginning":
+        """It is whole."""
+        return self
+
+
+def _start_of_entries(text: bytearray) -> int | None:
+    """Where the list `data.entries` begins, if so much has come. Right wherever the text is JSON."""
+    keys = [""] * 3
+    depth, word = 0, b""
+    for token in _TOKEN.finditer(text):
+        match token[0][:1]:
+            case b"{" | b"[" as opening:
+                if opening == b"[" and depth == 2 and keys[1:] == ["data", "entries"]:
+                    return token.start()
+                depth += 1
+            case b"}" | b"]":
+                depth -= 1
+                if depth <= 0:
+                    return None
+            case b":":
+                if depth < len(keys):
+                    keys[depth] = _key(word)
+            case _:
+                word = token[0]
+    return None
+
+
+def _key(word: bytes) -> str:
     try:
-        for start in range(0, len(whole), _BLOCK_BYTES):
-            decoder.decode(whole[start : start + _BLOCK_BYTES])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise NotContentError("it is not UTF-8 text") from None
+        return (_TEXT_OR_NULL.decode(word) or "").lower()
+    except _MALFORMED:
+        return ""
 
 
-def _answer(body: memoryview) -> Mapping[str, msgspec.Raw]:
+def _split(text: bytearray) -> tuple[Sequence[msgspec.Raw], bytes]:
+    """Cut a text that begins with a list of entries: those that came whole, and a text that begins with the others."""
+    tried: set[int] = set()
+    for reach in _REACHES:
+        for cut in _cuts(text, len(text) - reach):
+            if cut in tried:
+                continue
+            tried.add(cut)
+            comma, text[cut] = text[cut], _END_OF_LIST
+            entries = _decoded(memoryview(text)[: cut + 1])
+            if entries is not None:
+                return entries, b"[" + text[cut + 1 :]
+            text[cut] = comma
+        if reach >= len(text):
+            break
+    return (), bytes(text)
+
+
+def _cuts(text: bytearray, start: int) -> Sequence[int]:
+    """Commas that may stand between two entries, the likelier first: inside the fewest objects, and late.
+
+    Braces in words may mislead it. Then what is cut does not decode.
+    """
+    found: list[tuple[int, int]] = []
+    depth = 0
+    for brace in _BRACE.finditer(text, max(0, start)):
+        if brace[0] == b"{":
+            depth += 1
+        else:
+            depth -= 1
+            if brace[1]:
+                found.append((depth, 1 - brace.end()))
+    return [-place for _, place in sorted(found)[:2]]
+
+
+def _decoded(window: memoryview) -> Sequence[msgspec.Raw] | None:
+    try:
+        return _ENTRIES.decode(window)
+    except _MALFORMED:
+        repaired = _repaired(window)
+        if repaired == window:
+            return None
+    try:
+        return _ENTRIES.decode(repaired)
+    except _MALFORMED:
+        return None
+
+
+def _repaired(text: memoryview | bytes) -> bytes:
+    return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], text)
+
+
+def _answer(body: bytes) -> Mapping[str, msgspec.Raw]:
     try:
         return _object(body, "the answer")
     except NotContentError:
-        repaired = _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], body)
+        repaired = _repaired(body)
         if repaired == body:
             raise
         return _object(repaired, "the answer")
 
 
-def _object(raw: memoryview | bytes | msgspec.Raw | None, what: str) -> Mapping[str, msgspec.Raw]:
+def _object(raw: bytes | msgspec.Raw | None, what: str) -> Mapping[str, msgspec.Raw]:
     if raw is None:
         raise NotContentError(f"it has no {what}")
     try:
@@ -173,5 +360,7 @@ def _text(raw: msgspec.Raw | None, key: str) -> str | None:
 
 
 def _why(error: Exception) -> str:
-    # msgspec names positions and types, never values.
-    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+    # msgspec names types, never values. It names places too, but not in the whole.
+    return (
+        "it is nested too deep" if isinstance(error, RecursionError) else str(error).partition(" (byte ")[0]
+    )

@@ -6,13 +6,13 @@ small.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from runner.content import ExportContent
+from runner.content import ExportContent, read_entries
 
 Write = Callable[[bytes], object]
 
@@ -50,11 +50,11 @@ class Derived:
 
     Attributes:
         suffix: what follows the name and id in the file name.
-        write: writes the whole file, block by block.
+        write: gets what the export says of itself and its answer block by block; writes the whole file, block by block.
     """
 
     suffix: str
-    write: Callable[[ExportContent, Write], None]
+    write: Callable[[ExportContent, Iterable[bytes], Write], None]
 
 
 _Cell = tuple[str, bool]
@@ -67,17 +67,17 @@ _STRING = msgspec.json.Decoder(str)
 _TREE = msgspec.json.Decoder(float_hook=lambda literal: msgspec.Raw(literal.encode()))
 
 
-def write_csv(content: ExportContent, write: Write) -> None:
+def write_csv(content: ExportContent, blocks: Iterable[bytes], write: Write) -> None:
     """Write UTF-8 without mark, commas, decimal dots, a header, a line feed after each row.
 
     Raises:
         NotDerivableError: an entry is no object, or has the wrong shape.
     """
     special = re.compile(r'[",\r\n]')
-    _write_rows(content, write, ",", "\n", lambda cell: _quoted(cell[0], special))
+    _write_rows(content, blocks, write, ",", "\n", lambda cell: _quoted(cell[0], special))
 
 
-def write_csv_fr(content: ExportContent, write: Write) -> None:
+def write_csv_fr(content: ExportContent, blocks: Iterable[bytes], write: Write) -> None:
     """Write what a French Excel opens: UTF-8 with mark, semicolons, decimal commas, CRLF, formulas disarmed.
 
     Raises:
@@ -95,7 +95,7 @@ def write_csv_fr(content: ExportContent, write: Write) -> None:
         return _quoted(text, special)
 
     write("\ufeff".encode())
-    _write_rows(content, write, ";", "\r\n", show)
+    _write_rows(content, blocks, write, ";", "\r\n", show)
 
 
 FORMATS: Final[Mapping[str, Derived]] = {
@@ -111,11 +111,16 @@ def _quoted(text: str, special: re.Pattern[str]) -> str:
 
 
 def _write_rows(
-    content: ExportContent, write: Write, delimiter: str, line_end: str, show: Callable[[_Cell], str]
+    content: ExportContent,
+    blocks: Iterable[bytes],
+    write: Write,
+    delimiter: str,
+    line_end: str,
+    show: Callable[[_Cell], str],
 ) -> None:
     lines = [delimiter.join(COLUMNS)]
     chars = 0
-    for position, entry in enumerate(content.entries, start=1):
+    for position, entry in enumerate(read_entries(blocks), start=1):
         try:
             line = delimiter.join([show(cell) for cell in _cells(entry)])
         except NotDerivableError as error:

@@ -6,26 +6,25 @@ later, never loops, never decides what comes next (that is `jobs.agenda`) and ne
 of the whole program.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 from http import HTTPStatus
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec.structs import replace
 
 from runner import content, derived, lucca
 from runner.clock import Clock
-from runner.content import Buffer
 from runner.errors import StorageError
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import Step, template_of
 from runner.jobs.machine import ends_text, host_time, missing_pieces, stamp
 from runner.jobs.remedies import job_error
-from runner.output import KEPT_BYTES, Derivation, Output, PlaceError, Spooled, TooLargeError
+from runner.output import KEPT_BYTES, Derivation, Output, PlaceError, Reader, Spool, Spooled, TooLargeError
 from runner.transport import (
     ANSWER_CAP_BYTES,
     CONTENT_CAP_BYTES,
@@ -40,6 +39,7 @@ from runner.transport import (
 EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
 """Of the answers; derived files have their own."""
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -368,8 +368,7 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     spec = _export(job)
     doubled = _doubled(job, tools)
 
-    def inspect(_stream: Stream, buffer: Buffer) -> content.ExportContent:
-        told = content.read_export_content(buffer)
+    def inspect(_stream: Stream, told: content.ExportContent) -> content.ExportContent:
         if told.id != remote_id:
             raise lucca.NotContentError("another export than the one asked for")
         ends_at = lucca.local_moment(told.ends_at)
@@ -390,7 +389,9 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     ]
     request = lucca.export_content(remote_id, doubled=doubled)
     try:
-        spooled, staged = await _download(job, tools, request, (remote_id, "json"), inspect, derivations)
+        spooled, staged = await _download(
+            job, tools, request, (remote_id, "json"), content.ExportReader(), inspect, derivations
+        )
     except lucca.RefusedError as refusal:
         if refusal.code != "not_found":
             raise
@@ -405,18 +406,18 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     except _NotOursError as other:
         return Outcome((ev.Misattributed(remote_id, other.ends_at),))
     await tools.memory.remember_doubled(spec.domain, doubled)
-    told = m.Content(remote_id, len(spooled.result.entries), spooled.result.starts_at)
+    told = m.Content(remote_id, spooled.result.entries, spooled.result.starts_at)
     return Outcome((ev.Fetched(replace(staged, content=told)),))
 
 
 async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:
-    def inspect(stream: Stream, buffer: Buffer) -> None:
+    def inspect(stream: Stream, told: content.Beginning) -> None:
         if not stream.length_known:
             raise lucca.NotContentError("its end cannot be told: neither a length nor chunks")
-        lucca.check_report_content(bytes(buffer[:400]), len(buffer), stream.headers, format_)
+        lucca.check_report_content(told.kept, told.size_bytes, stream.headers, format_)
 
     request = lucca.report_content(remote_id, format_)
-    _, staged = await _download(job, tools, request, (remote_id, format_), inspect)
+    _, staged = await _download(job, tools, request, (remote_id, format_), content.Beginning(), inspect)
     return Outcome((ev.Fetched(staged),))
 
 
@@ -425,7 +426,8 @@ async def _download(
     tools: Tools,
     request: lucca.Request,
     piece: tuple[int, str],
-    inspect: Callable[[Stream, Buffer], T],
+    reader: Reader[R],
+    inspect: Callable[[Stream, R], T],
     derivations: Sequence[Derivation[T]] = (),
 ) -> tuple[Spooled[T], m.Staged]:
     """Stream an answer to its place's side, check it whole, derive from it, flush it to disk."""
@@ -434,35 +436,38 @@ async def _download(
     filename = f"{spec.name}-{remote_id}.{EXTENSIONS[format_]}"
     line = tools.line
     assert line is not None  # noqa: S101 - a step that sends has a line
-
-    def inspected(buffer: Buffer) -> T:
-        try:
-            return inspect(stream, buffer)
-        except (content.NotContentError, lucca.NotContentError):
-            line.body = bytes(buffer[:KEPT_BYTES])
-            raise
-
-    async with tools.output.spool(tools.night, spec.tenant, filename, cap_bytes=CONTENT_CAP_BYTES) as spool:
+    output, night = tools.output, tools.night
+    async with output.spool(
+        night, spec.tenant, filename, reader=reader, cap_bytes=CONTENT_CAP_BYTES
+    ) as spool:
         async with line.download(request) as stream:
             if stream.status != HTTPStatus.OK:
                 line.body = await stream.read(ANSWER_CAP_BYTES)
                 lucca.check_status(stream.status, stream.headers, line.body)
                 raise lucca.NotContentError(f"status {stream.status}, which promises no whole content")
-            try:
+            async with _shown(line, spool):
                 async for chunk in stream.chunks(CONTENT_CAP_BYTES):
                     await spool.write(chunk)
-            except (BrokenAnswerError, TooLargeError):
-                with suppress(StorageError):
-                    line.body = await spool.beginning(KEPT_BYTES)
-                raise
         line.end()
-        spooled = await spool.finish(inspected, derivations)
+        async with _shown(line, spool):
+            spooled = await spool.finish(lambda told: inspect(stream, told), derivations)
     parts = [(format_, spooled.answer), *spooled.derived.items()]
     records = tuple(
         (m.FileRecord(part.path, part.size_bytes, part.sha256, remote_id, name), part.temp)
         for name, part in parts
     )
     return spooled, m.Staged(remote_id, records, underived=tuple(spooled.underived))
+
+
+@asynccontextmanager
+async def _shown(line: Line, spool: Spool[Any]) -> AsyncIterator[None]:
+    """Show the beginning of an answer that is refused in the block."""
+    try:
+        yield
+    except (BrokenAnswerError, TooLargeError, content.NotContentError, lucca.NotContentError):
+        with suppress(StorageError):
+            line.body = await spool.beginning(KEPT_BYTES)
+        raise
 
 
 async def _place(job: m.Job, tools: Tools) -> Outcome:

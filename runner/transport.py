@@ -26,6 +26,7 @@ ANSWER_CAP_BYTES: Final = 16 * 1024 * 1024
 CONTENT_CAP_BYTES: Final = 4 * 1024 * 1024 * 1024
 LEAST_RATE_BYTES_PER_SECOND: Final = 1000
 RATE_SPAN_SECONDS: Final = 10.0
+_SOCKET_READ_BYTES: Final = 256 * 1024
 _USER_AGENT: Final = "runner (nightly Lucca Timesheet batch)"
 
 
@@ -124,7 +125,9 @@ class Stream:
         content = self._response.content
         waited, size = 0.0, 0  # only the waiting counts: a slow disk is not the host's fault
         while True:
-            chunk = content.read_nowait()  # what is here already needs no waiting, nor a limit to it
+            # What is here already needs no waiting, nor a limit to it. No more of it than one read of the socket gave:
+            # several would have to be copied together.
+            chunk = content.read_nowait(_SOCKET_READ_BYTES)
             if not chunk and not content.at_eof():
                 before = self._clock.now().boot_seconds
                 try:

@@ -1,21 +1,57 @@
 """What counts as the content of an export, and what does not."""
 
 import json
-import mmap
-import tempfile
-from pathlib import Path
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.content import NotContentError, read_export_content
+from runner.content import ExportContent, ExportReader, NotContentError, read_entries
 
 ENTRIES = b'[{"id": 1, "amount": 7.50}, {"id": 2, "amount": -0.10}]'
 
 
 def answer(entries: bytes = ENTRIES, head: bytes = b'"id": 290, "configurationId": 3') -> bytes:
     return b'{"data": {' + head + b', "entries": ' + entries + b"}}"
+
+
+def read(
+    body: bytes, piece_bytes: int = 1 << 20, block_bytes: int = 1 << 18
+) -> tuple[ExportContent, list[bytes]]:
+    entries: list[bytes] = []
+    reader = ExportReader(lambda batch: entries.extend(map(bytes, batch)), block_bytes=block_bytes)
+    for start in range(0, len(body), piece_bytes):
+        reader.feed(body[start : start + piece_bytes])
+    content = reader.finish()
+    assert content.entries == len(entries)
+    return content, entries
+
+
+def read_export_content(body: bytes) -> ExportContent:
+    """However an answer is cut into blocks, it reads the same, or is refused for the same reason."""
+    read_as: list[tuple[ExportContent, list[bytes]]] = []
+    refused: list[NotContentError] = []
+    for piece_bytes, block_bytes in ((1 << 20, 1 << 18), (1 + len(body) // 50, 1), (1 + len(body) // 10, 30)):
+        try:
+            read_as.append(read(body, piece_bytes, block_bytes))
+        except NotContentError as error:
+            refused.append(error)
+    if refused:
+        assert len({error.reason for error in refused}) == 1
+        assert not read_as
+        raise refused[0]
+    assert read_as[0] == read_as[1] == read_as[2]
+    return read_as[0][0]
+
+
+def entries_of(body: bytes) -> list[bytes]:
+    read_export_content(body)
+    return [
+        bytes(entry) for entry in read_entries(body[start : start + 9] for start in range(0, len(body), 9))
+    ]
 
 
 def test_an_export_tells_its_number_its_configuration_its_period_and_its_entries() -> None:
@@ -25,7 +61,8 @@ def test_an_export_tells_its_number_its_configuration_its_period_and_its_entries
     content = read_export_content(answer(head=head))
     assert (content.id, content.configuration_id) == (290, 3)
     assert (content.starts_at, content.ends_at) == ("2026-10-26T00:00:00", "2026-11-23T00:00:00")
-    assert [bytes(entry) for entry in content.entries] == [
+    assert content.entries == 2
+    assert entries_of(answer(head=head)) == [
         b'{"id": 1, "amount": 7.50}',
         b'{"id": 2, "amount": -0.10}',
     ]
@@ -43,7 +80,7 @@ def test_an_export_tells_its_number_its_configuration_its_period_and_its_entries
 )
 def test_case_marks_and_numbers_as_text_are_no_obstacle(body: bytes) -> None:
     content = read_export_content(body)
-    assert (content.id, content.configuration_id, len(content.entries)) == (290, 3, 2)
+    assert (content.id, content.configuration_id, content.entries) == (290, 3, 2)
 
 
 def test_what_an_export_does_not_tell_of_itself_is_none() -> None:
@@ -52,7 +89,7 @@ def test_what_an_export_does_not_tell_of_itself_is_none() -> None:
 
 
 def test_an_export_without_entries_in_its_list_is_content() -> None:
-    assert read_export_content(answer(b"[]")).entries == []
+    assert read_export_content(answer(b"[]")).entries == 0
 
 
 @pytest.mark.parametrize(
@@ -81,6 +118,9 @@ def test_an_export_without_entries_in_its_list_is_content() -> None:
         (b'{"data": null}', "`data` is not a JSON object"),
         (b'{"Status": 401, "Message": "Unauthorized"}', "no `data`"),
         (b"[]", "the answer is not a JSON object"),
+        (b"}}}}}:" + answer(), "malformed"),
+        (b"]" + answer(), "malformed"),
+        (b'{"x": {"entries": 1}, "data": [[{}, {}, {}]]}', "`data` is not a JSON object"),
         (answer(b"[NaN]"), "malformed"),
         (answer(b'[{"amount": Infinity}]'), "malformed"),
         (answer() + b"x", "malformed"),
@@ -103,7 +143,7 @@ def test_a_cut_answer_is_never_taken_for_content(length: int) -> None:
         read_export_content(answer()[:length])
 
 
-@given(st.binary(max_size=200))
+@given(st.binary(max_size=200) | st.text('{}[]:,"\\\\ aé', max_size=60).map(str.encode))
 def test_noise_is_refused_and_nothing_else_happens(noise: bytes) -> None:
     with pytest.raises(NotContentError):
         read_export_content(noise)
@@ -130,7 +170,7 @@ def test_any_json_is_either_content_or_refused(data: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "written, read",
+    "written, shown",
     [
         (r"Zo\ud83d", "Zo\ufffd"),
         (r"\udc00Zo", "\ufffdZo"),
@@ -138,10 +178,10 @@ def test_any_json_is_either_content_or_refused(data: dict[str, object]) -> None:
         (r"C:\\ud800", r"C:\ud800"),
     ],
 )
-def test_half_a_letter_does_not_cost_the_export(written: str, read: str) -> None:
+def test_half_a_letter_does_not_cost_the_export(written: str, shown: str) -> None:
     broken = r'{"name": "\ud800"}, '
-    content = read_export_content(answer(f'[{broken}{{"name": "{written}"}}]'.encode()))
-    assert json.loads(bytes(content.entries[1])) == {"name": read}
+    entries = entries_of(answer(f'[{broken}{{"name": "{written}"}}, {{}}]'.encode()))
+    assert json.loads(entries[1]) == {"name": shown}
 
 
 def test_a_reason_quotes_nothing_of_the_answer() -> None:
@@ -150,11 +190,117 @@ def test_a_reason_quotes_nothing_of_the_answer() -> None:
     assert "secret" not in refused.value.reason
 
 
-def test_a_large_answer_is_read_from_a_mapped_file(tmp_path: Path) -> None:
-    entry = b'{"id": 1, "amount": 7.50, "owner": {"id": 1, "lastName": "\xc3\x89"}}'
-    with tempfile.TemporaryFile(dir=tmp_path) as file:
-        file.write(answer(b"[" + b",".join([entry] * 40_000) + b"]"))
-        file.flush()
-        content = read_export_content(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    assert len(content.entries) == 40_000
-    assert bytes(content.entries[-1]) == entry
+ENTRY = b'{"id": 1, "amount": 7.50, "owner": {"id": 1, "lastName": "\xc3\x89"}, "axisSections": [{"a": 1}, {"b": 2}]}'
+
+
+@pytest.mark.parametrize("comma", [b",", b", ", b"\n  ,\n  "])
+@pytest.mark.parametrize("first", [ENTRY, b'{"name": "\\ud83d"}', b'{"name": "}}{{"}'])
+def test_a_large_answer_costs_the_memory_of_a_block(comma: bytes, first: bytes) -> None:
+    start, end = answer(b"[]").split(b"]")
+    entries = comma.join([first, *[ENTRY] * 99])
+
+    def pieces() -> Iterator[bytes]:
+        yield start + entries
+        for _ in range(999):
+            yield comma + entries
+        yield b"]" + end
+
+    tracemalloc.start()
+    try:
+        content = take(pieces())
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert content.entries == 100_000
+    assert most_bytes < 3_000_000
+
+
+def take(pieces: Iterable[bytes]) -> ExportContent:
+    reader = ExportReader()
+    for piece in pieces:
+        reader.feed(piece)
+    return reader.finish()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '}, {"id": 3',
+        "{",
+        "}",
+        "}},{{",
+        '\\"}, {\\"',
+        "]}}, {",
+        "entries were here",
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [1, 50, 200])
+def test_words_that_look_like_json_are_words(name: str, block_bytes: int) -> None:
+    written = json.dumps({"id": 1, "name": name, "axisSections": [{"name": name}, {"name": name}]}).encode()
+    for tail in (b"", b', "exportFiles": [{"entries": [1]}, {"entries": [{}, {}]}]'):
+        body = answer(b"[" + b", ".join([written] * 30) + b"]" + tail)
+        content, entries = read(body, 37, block_bytes)
+        assert (content.id, entries) == (290, [written] * 30)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'"id": 290, "exportFiles": [{"entries": [{"a": 1}, {"a": 2}, {"a": 3}]}]',
+        b'"id": 290, "name": "\\"entries\\": [{}, {}, {}]"',
+        b'"id": 290, "x": {"entries": [{"a": 1}, {"a": 2}]}',
+        b'"id": 290, "entries ": [{"a": 1}, {"a": 2}]',
+        b'"name": "' + b"x" * 500 + b'", "id": 290',
+    ],
+)
+def test_only_the_list_of_the_export_holds_its_entries(head: bytes) -> None:
+    assert read_export_content(answer(head=head)).entries == 2
+    assert entries_of(answer(head=head)) == entries_of(answer())
+
+
+@pytest.mark.parametrize(
+    "other", [b'{"entries": [{}, {}, {}]}', b'[{"data": {"entries": [{}, {}]}}]', b"[[{}, {}]]"]
+)
+def test_what_stands_beside_the_export_is_none_of_it(other: bytes) -> None:
+    for body in (b'{"x": ' + other + b"," + answer()[1:], answer()[:-1] + b', "x": ' + other + b"}"):
+        assert read_export_content(body).entries == 2
+        assert entries_of(body) == entries_of(answer())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data": {"id": 1, "entries": [{}, {}, {}], "entries": [{}]}}',
+        b'{"data": {"id": 1, "entries": [{}, {}, {}], "Entries": []}}',
+        b'{"data": {"id": 1, "entries": [{}, {}, {}]}, "Data": {"id": 1, "entries": []}}',
+        b'{"data": {"id": 1, "entries": [{}, {}, {}], "ID": 2}}',
+    ],
+)
+def test_a_key_given_twice_is_noticed_behind_entries_that_are_gone_already(body: bytes) -> None:
+    for block_bytes in (1, 5, 1000):
+        with pytest.raises(NotContentError, match="gives a key twice"):
+            read(body, 5, block_bytes)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 64, 300, 1000])
+@pytest.mark.parametrize("broken", [b'{"amount": NaN}', b'{"a": 1 "b": 2}', b"{}{}", b"{},", b"", b"}"])
+def test_an_entry_in_the_middle_that_is_no_json_refuses_the_answer(broken: bytes, block_bytes: int) -> None:
+    for place in (0, 10, 19):
+        entries = [ENTRY] * 20
+        entries[place] = broken
+        with pytest.raises(NotContentError):
+            read(answer(b"[" + b",".join(entries) + b"]"), 100, block_bytes)
+
+
+@given(st.lists(_JSON, max_size=6), st.integers(1, 60), st.integers(1, 200), st.sampled_from([None, 0, 2]))
+def test_entries_are_the_same_however_the_answer_came(
+    values: list[object], piece_bytes: int, block_bytes: int, indent: int | None
+) -> None:
+    body = json.dumps({"data": {"id": 290, "entries": values}}, indent=indent, ensure_ascii=False).encode()
+    _, entries = read(body, piece_bytes, block_bytes)
+    assert [json.loads(entry) for entry in entries] == values
+
+
+def test_an_answer_that_is_mostly_no_entries_is_refused_before_it_fills_the_memory() -> None:
+    with pytest.raises(NotContentError, match="MiB of it are no whole entries"):
+        take(chain([b'{"data": {"id": 1, "name": "'], repeat(b"x" * (1 << 20), 200)))

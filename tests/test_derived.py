@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.content import read_export_content
-from runner.derived import COLUMNS, FORMATS, NotDerivableError, write_csv, write_csv_fr
+from runner.content import ExportReader
+from runner.derived import COLUMNS, FORMATS, NotDerivableError
 
 WHOLE = """{"id": 1, "name": "Heures 25 %", "amount": 7.50, "amountUnit": "hours", "externalCode": "0025",
  "endsAt": "2026-11-23T00:00:00", "owner": {"id": 12, "lastName": "Lefèvre", "firstName": "Zoé"},
@@ -21,10 +21,18 @@ WHOLE = """{"id": 1, "name": "Heures 25 %", "amount": 7.50, "amountUnit": "hours
 
 
 def derive(*entries: str, fmt: str = "csv") -> bytes:
-    body = '{"data": {"id": 290, "entries": [' + ",".join(entries) + "]}}"
+    return b"".join(blocks_of(*entries, fmt=fmt))
+
+
+def blocks_of(*entries: str, fmt: str) -> list[bytes]:
+    body = ('{"data": {"id": 290, "entries": [' + ",".join(entries) + "]}}").encode()
+    pieces = [body[start : start + 100_000] for start in range(0, len(body), 100_000)]
+    reader = ExportReader()
+    for piece in pieces:
+        reader.feed(piece)
     blocks: list[bytes] = []
-    FORMATS[fmt].write(read_export_content(body.encode()), blocks.append)
-    return b"".join(blocks)
+    FORMATS[fmt].write(reader.finish(), pieces, blocks.append)
+    return blocks
 
 
 def rows(*entries: str, fmt: str = "csv") -> list[dict[str, str]]:
@@ -181,10 +189,8 @@ def test_odd_entries_make_a_row_or_are_refused(entry: dict[str, object]) -> None
 
 
 def test_a_large_export_is_written_in_blocks() -> None:
-    body = '{"data": {"id": 290, "entries": [' + ",".join([WHOLE] * 3000) + "]}}"
-    for write_table in (write_csv, write_csv_fr):
-        blocks: list[bytes] = []
-        write_table(read_export_content(body.encode()), blocks.append)
+    for fmt in FORMATS:
+        blocks = blocks_of(*[WHOLE] * 3000, fmt=fmt)
         assert len(blocks) > 3
         assert max(map(len, blocks)) < 80_000
         assert b"".join(blocks).count(b"\n") == 3001

@@ -4,11 +4,10 @@ import contextlib
 import errno
 import gc
 import hashlib
-import mmap
 import os
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +16,6 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from runner.content import Buffer
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
 from runner.output import (
@@ -60,7 +58,20 @@ def output_at(root: Path, disk: Disk | None = None, group_id: int | None = None)
     return Output(root, disk=disk or Disk(), offload=anyio.to_thread.run_sync, group_id=group_id)
 
 
-def length(content: Buffer) -> int:
+class Whole:
+    """Keeps what it is shown, in the order in which it is shown."""
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+
+    def feed(self, block: bytes) -> None:
+        self.blocks.append(block)
+
+    def finish(self) -> bytes:
+        return b"".join(self.blocks)
+
+
+def length(content: bytes) -> int:
     return len(content)
 
 
@@ -69,7 +80,7 @@ def record_of(part: Part, fmt: str = "json", remote_id: int = 290) -> FileRecord
 
 
 async def stage(output: Output, data: bytes, filename: str = NAME, tenant: str = "acme") -> Part:
-    async with output.spool(NIGHT, tenant, filename, cap_bytes=CAP) as spool:
+    async with output.spool(NIGHT, tenant, filename, reader=Whole(), cap_bytes=CAP) as spool:
         for start in range(0, len(data), 100_000):
             await spool.write(data[start : start + 100_000])
         return (await spool.finish(length)).answer
@@ -109,21 +120,51 @@ async def test_nothing_is_visible_before_it_is_placed(root: Path) -> None:
     assert part.temp.endswith(".part")
 
 
-@pytest.mark.parametrize("size, kind", [(1000, bytes), (3 << 20, mmap.mmap)])
-async def test_the_inspection_sees_the_whole_answer_once(root: Path, size: int, kind: type) -> None:
+@pytest.mark.parametrize("size", [1000, 3 << 20])
+@pytest.mark.parametrize("chunk", [1000, 100_000, 3 << 20])
+async def test_the_answer_is_read_once_and_in_order(root: Path, size: int, chunk: int) -> None:
     data = os.urandom(size)
     output = output_at(root)
-    seen: list[bool] = []
+    async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
+        for start in range(0, size, chunk):
+            await spool.write(data[start : start + chunk])
+        spooled = await spool.finish(bytes)
+    assert spooled.result == data
+    assert spooled.answer.sha256 == hashlib.sha256(data).hexdigest()
 
-    def inspect(content: Buffer) -> str:
-        seen.append(isinstance(content, kind))
-        return hashlib.sha256(content).hexdigest()
 
-    async with output.spool(NIGHT, "acme", NAME, cap_bytes=CAP) as spool:
-        await spool.write(data)
-        spooled = await spool.finish(inspect)
-    assert seen == [True]
-    assert spooled.result == spooled.answer.sha256 == hashlib.sha256(data).hexdigest()
+@pytest.mark.parametrize("size", [1000, (3 << 20) + 7])
+async def test_each_table_is_made_from_the_whole_answer(root: Path, size: int) -> None:
+    data = os.urandom(size)
+
+    def copy(_size: int, blocks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+        for block in blocks:
+            assert len(block) <= 1 << 20
+            write(block)
+
+    output = output_at(root)
+    async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
+        for start in range(0, size, 100_000):
+            await spool.write(data[start : start + 100_000])
+        derivations = [Derivation(fmt, f"payroll-290.{fmt}", copy) for fmt in ("csv", "fr.csv")]
+        spooled = await spool.finish(length, derivations)
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert [(part.size_bytes, part.sha256) for part in spooled.derived.values()] == [(size, sha256)] * 2
+
+
+async def test_an_answer_that_its_reader_refuses_on_the_way_leaves_nothing(root: Path) -> None:
+    class Refusing(Whole):
+        def feed(self, block: bytes) -> None:
+            super().feed(block)
+            if len(self.blocks) > 1:
+                raise LookupError("not the content")
+
+    async with output_at(root).spool(NIGHT, "acme", NAME, reader=Refusing(), cap_bytes=CAP) as spool:
+        await spool.write(b"x" * (2 << 20))
+        assert len(tree(root)) == 1
+        with pytest.raises(LookupError, match="not the content"):
+            await spool.write(b"x" * (2 << 20))
+    assert tree(root) == []
 
 
 async def test_a_small_answer_and_its_tables_cost_one_hop(root: Path) -> None:
@@ -135,20 +176,22 @@ async def test_a_small_answer_and_its_tables_cost_one_hop(root: Path) -> None:
 
     offload: Offload = counted
     output = Output(root, disk=Disk(), offload=offload, group_id=None)
-    async with output.spool(NIGHT, "acme", NAME, cap_bytes=CAP) as spool:
+    async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
         for _ in range(10):
             await spool.write(b"x" * 10_000)
-        await spool.finish(length, [Derivation("csv", "payroll-290.csv", lambda n, write: write(b"%d" % n))])
+        await spool.finish(
+            length, [Derivation("csv", "payroll-290.csv", lambda n, _, write: write(b"%d" % n))]
+        )
     assert len(hops) == 1
 
 
 async def test_a_refused_answer_leaves_nothing(root: Path) -> None:
-    def refuse(content: Buffer) -> None:
+    def refuse(content: bytes) -> None:
         raise LookupError("not the content")
 
     output = output_at(root)
     for size in (10, 3 << 20):
-        async with output.spool(NIGHT, "acme", NAME, cap_bytes=CAP) as spool:
+        async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
             await spool.write(b"x" * size)
             with pytest.raises(LookupError, match="not the content"):
                 await spool.finish(refuse)
@@ -157,7 +200,7 @@ async def test_a_refused_answer_leaves_nothing(root: Path) -> None:
 
 async def test_an_answer_over_the_cap_is_refused_and_leaves_nothing(root: Path) -> None:
     output = output_at(root)
-    async with output.spool(NIGHT, "acme", NAME, cap_bytes=2_000_000) as spool:
+    async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=2_000_000) as spool:
         for _ in range(20):
             await spool.write(b"x" * 100_000)
         with pytest.raises(TooLargeError, match="larger than 2000000 bytes"):
@@ -167,7 +210,7 @@ async def test_an_answer_over_the_cap_is_refused_and_leaves_nothing(root: Path) 
 
 async def test_a_discarded_download_leaves_nothing(root: Path) -> None:
     output = output_at(root)
-    spool = output.spool(NIGHT, "acme", NAME, cap_bytes=CAP)
+    spool = output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP)
     await spool.write(b"x" * (2 << 20))
     assert len(tree(root)) == 1
     await spool.discard()
@@ -186,7 +229,7 @@ async def test_a_staged_answer_that_is_not_wanted_after_all_is_discarded(root: P
 async def test_a_cancelled_download_leaves_nothing(root: Path) -> None:
     output = output_at(root)
     with anyio.CancelScope() as scope:
-        async with output.spool(NIGHT, "acme", NAME, cap_bytes=CAP) as spool:
+        async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
             await spool.write(b"x" * (2 << 20))
             scope.cancel()
             await spool.write(b"x" * (2 << 20))
@@ -211,35 +254,36 @@ async def test_a_download_whose_caller_never_hears_of_its_end_leaves_nothing(roo
 async def test_derived_files_are_staged_and_placed_with_their_answer(root: Path) -> None:
     output = output_at(root)
 
-    def table(size: int, write: Callable[[bytes], object]) -> None:
+    def table(size: int, blocks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
         write(b"a,")
         write(b"b\n" * size)
+        write(b"".join(blocks))
 
-    async with output.spool(NIGHT, "acme", NAME, cap_bytes=CAP) as spool:
+    async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
         await spool.write(b"{}")
         spooled = await spool.finish(length, [Derivation("csv", "payroll-290.csv", table)])
     parts = {"json": spooled.answer, **spooled.derived}
     records = [record_of(part, fmt) for fmt, part in parts.items()]
     result = await output.place(records, {part.path: part.temp for part in parts.values()})
     assert sorted(result.placed) == tree(root) == sorted(record.path for record in records)
-    assert (root / "2026-11-24/acme/payroll-290.csv").read_bytes() == b"a,b\nb\n"
+    assert (root / "2026-11-24/acme/payroll-290.csv").read_bytes() == b"a,b\nb\n{}"
     assert list(output.verify(records)) == []
 
 
 async def test_a_derived_file_that_cannot_be_made_costs_neither_the_answer_nor_the_others(root: Path) -> None:
     output = output_at(root)
 
-    def broken(size: int, write: Callable[[bytes], object]) -> None:
+    def broken(_size: int, _blocks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
         write(b"half a tab")
         raise KeyError("Dupont")
 
-    async with output.spool(NIGHT, "acme", NAME, cap_bytes=CAP) as spool:
+    async with output.spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
         await spool.write(b"{}")
         spooled = await spool.finish(
             length,
             [
                 Derivation("csv", "payroll-290.csv", broken),
-                Derivation("csv-fr", "payroll-290.fr.csv", lambda _, write: write(b"fine")),
+                Derivation("csv-fr", "payroll-290.fr.csv", lambda *told: told[-1](b"fine")),
             ],
         )
     assert spooled.underived == {"csv": "KeyError"}  # nothing of the answer is told
@@ -379,7 +423,7 @@ async def test_a_temporary_file_elsewhere_is_a_fault_of_ours(root: Path) -> None
 async def test_only_names_of_ours_become_paths(root: Path, tenant: str, filename: str) -> None:
     output = output_at(root)
     with pytest.raises(ValueError, match="not the name"):
-        output.spool(NIGHT, tenant, filename, cap_bytes=1)
+        output.spool(NIGHT, tenant, filename, reader=Whole(), cap_bytes=1)
     with pytest.raises(ValueError, match="not the name"):
         await output.present([FileRecord(f"2026-11-24/{tenant}/{filename}", 0, "", 1, "json")])
 

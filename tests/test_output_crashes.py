@@ -6,14 +6,13 @@ Faults are put between any two primitive effects, at the one port where all of t
 import errno
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from runner.content import Buffer
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
 from runner.output import Derivation, Disk, Output, record_path
@@ -73,11 +72,25 @@ def output_at(root: Path, disk: Disk) -> Output:
     return Output(root, disk=disk, offload=inline, group_id=os.getgid())
 
 
-def length(content: Buffer) -> int:
+class Whole:
+    """Keeps what it is shown, in the order in which it is shown."""
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+
+    def feed(self, block: bytes) -> None:
+        self.blocks.append(block)
+
+    def finish(self) -> bytes:
+        return b"".join(self.blocks)
+
+
+def length(content: bytes) -> int:
     return len(content)
 
 
-def table(_size: int, write: Callable[[bytes], object]) -> None:
+def table(size: int, blocks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+    assert sum(map(len, blocks)) == size
     write(TABLE)
 
 
@@ -87,7 +100,9 @@ async def night(output: Output, named: dict[str, FileRecord], data: bytes) -> No
     await output.clean([NIGHT])
     await output.publish(NIGHT, "run.json", b"running")
     if not named or (await output.place(list(named.values()), {})).missing:
-        async with output.spool(NIGHT, "acme", "payroll-290.json", cap_bytes=1 << 30) as spool:
+        async with output.spool(
+            NIGHT, "acme", "payroll-290.json", reader=Whole(), cap_bytes=1 << 30
+        ) as spool:
             await spool.write(data)
             spooled = await spool.finish(length, [Derivation("csv", "payroll-290.csv", table)])
         parts = [(spooled.answer, "json"), *((part, fmt) for fmt, part in spooled.derived.items())]
@@ -181,7 +196,7 @@ class Full(Disk):
 
 async def test_a_full_disk_keeps_no_half_file(tmp_path: Path) -> None:
     output = output_at(tmp_path, Full(1000))
-    async with output.spool(NIGHT, "acme", "payroll-290.json", cap_bytes=1 << 30) as spool:
+    async with output.spool(NIGHT, "acme", "payroll-290.json", reader=Whole(), cap_bytes=1 << 30) as spool:
         await spool.write(b"x" * 2000)
         with pytest.raises(StorageError, match=r"payroll-290\.json: writing it failed .*free some space"):
             await spool.finish(length)
@@ -192,7 +207,7 @@ async def test_a_full_disk_keeps_no_half_file(tmp_path: Path) -> None:
 async def test_a_disk_too_full_for_the_table_is_everybodys_trouble_and_leaves_nothing(tmp_path: Path) -> None:
     # Kept without its table the answer would be done, and the table never made: the next run makes both.
     output = output_at(tmp_path, Full(102))
-    async with output.spool(NIGHT, "acme", "payroll-290.json", cap_bytes=1 << 30) as spool:
+    async with output.spool(NIGHT, "acme", "payroll-290.json", reader=Whole(), cap_bytes=1 << 30) as spool:
         await spool.write(b"x" * 100)
         with pytest.raises(StorageError, match=r"payroll-290\.csv: writing it failed .*free some space"):
             await spool.finish(length, [Derivation("csv", "payroll-290.csv", table)])
@@ -214,12 +229,3 @@ async def test_an_output_directory_that_cannot_be_written_is_refused_at_once(tmp
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file: opening this folder failed"):
         await output_at(tmp_path / "file", Disk()).prepare(NIGHT)
-
-
-def test_a_file_that_cannot_be_mapped_is_read_instead() -> None:
-    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # its file system maps nothing
-    if not path.exists():
-        pytest.skip("no such file on this machine")
-    with path.open("rb") as file:
-        file.read(1)
-        assert Disk().map(file.fileno()) == path.read_bytes()

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from runner.content import Beginning, ExportReader, NotContentError
 from runner.credentials import Secret
 from runner.jobs import model as m
 from runner.output import KEPT_BYTES, Disk, Output, Quarantine
@@ -203,9 +204,17 @@ async def test_the_beginning_of_a_download_can_be_had_wherever_it_lies(
 ) -> None:
     data = os.urandom(size_bytes)
     output = Output(tmp_path, disk=Disk(), offload=inline)
-    async with output.spool(NIGHT, "acme", "payroll-290.json", cap_bytes=1 << 30) as spool:
+    place = (NIGHT, "acme", "payroll-290.json")
+
+    def refuse(_told: Beginning) -> None:
+        raise LookupError
+
+    async with output.spool(*place, reader=Beginning(), cap_bytes=1 << 30) as spool:
         for start in range(0, size_bytes, 100_000):
             await spool.write(data[start : start + 100_000])
+        assert await spool.beginning(most_bytes) == data[:most_bytes]
+        with pytest.raises(LookupError):
+            await spool.finish(refuse)
         assert await spool.beginning(most_bytes) == data[:most_bytes]
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -278,3 +287,17 @@ def test_a_night_goes_on_as_well_where_nothing_can_be_kept(trouble: str, tmp_pat
     told = lying(tmp_path / "again", "content", Html())
     assert told.code == 3
     assert not (tmp_path / "elsewhere").exists() or list((tmp_path / "elsewhere").iterdir()) == []
+
+
+async def test_the_beginning_of_a_large_answer_that_is_refused_on_its_way_can_be_had(tmp_path: Path) -> None:
+    body = b'{"data": {"id": 290, "name": "' + b"x" * (3 << 20)
+    output = Output(tmp_path, disk=Disk(), offload=inline)
+    async with output.spool(
+        NIGHT, "acme", "payroll-290.json", reader=ExportReader(), cap_bytes=1 << 30
+    ) as spool:
+        for start in range(0, 3 << 20, 100_000):
+            await spool.write(body[start : start + 100_000])
+        with pytest.raises(NotContentError, match="not UTF-8"):
+            await spool.write(b"\xff" * (1 << 20))
+        assert await spool.beginning(KEPT_BYTES) == body[:KEPT_BYTES]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -15,7 +15,7 @@ file records, nor how bytes arrive. Nothing waits for the disk on the event loop
 from runner.output.disk import Disk
 from runner.output.names import record_path, sha256sums
 from runner.output.quarantine import KEPT_BYTES, Quarantine
-from runner.output.spool import Derivation, Part, Spool, Spooled, TooLargeError
+from runner.output.spool import Derivation, Part, Reader, Spool, Spooled, TooLargeError
 from runner.output.store import InTheWayError, Output, PlaceResult
 from runner.output.tree import Offload, PlaceError
 
@@ -30,6 +30,7 @@ __all__ = [
     "PlaceError",
     "PlaceResult",
     "Quarantine",
+    "Reader",
     "Spool",
     "Spooled",
     "TooLargeError",

@@ -5,7 +5,6 @@ over something else. Must not know what the files are for. Every name but the ro
 """
 
 import errno
-import mmap
 import os
 import stat
 from pathlib import Path
@@ -64,15 +63,9 @@ class Disk:
         """Up to so many bytes, none at the end."""
         return os.read(fd, size_bytes)
 
-    def map(self, fd: int) -> bytes | mmap.mmap:
-        """The whole of an open file, not empty, as memory."""
-        try:
-            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-        except OSError:
-            # Some network file systems cannot map a file: then it has to fit into memory.
-            with open(fd, "rb", closefd=False) as file:
-                file.seek(0)
-                return file.read()
+    def read_at(self, fd: int, size_bytes: int, start: int) -> bytes:
+        """Up to so many bytes from `start` on, none at the end."""
+        return os.pread(fd, size_bytes, start)
 
     def write(self, fd: int, data: memoryview) -> int:
         """Write some of `data`; how much, is returned."""

@@ -1,25 +1,39 @@
-"""One download on its way to disk: buffered, counted, hashed, checked, flushed, and still beside its place.
+"""One download on its way to disk: buffered, counted, read, hashed, written, flushed, and still beside its place.
 
 Owns the temporary files of one answer until they are handed over. Must not know where the bytes come from, what a
-content is or how a derived file is made: both arrive as functions. A small answer costs one hop to a thread.
+content is or how a derived file is made: a reader and functions arrive. A small answer costs one hop to a thread, and
+a large one is never in memory as a whole.
 """
 
 import contextlib
 import hashlib
-import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import anyio
 
-from runner.content import Buffer
 from runner.errors import StorageError
 from runner.output.names import Place
 from runner.output.tree import BLOCK_BYTES, Offload, PlaceError, Tree, telling
 
+_LARGE_CHUNK_BYTES = 1 << 17
+
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
 T = TypeVar("T")
+
+
+class Reader(Protocol[R_co]):
+    """Sees an answer on its way to disk, once and in order. Called in a thread, one call at a time."""
+
+    def feed(self, block: bytes, /) -> object:
+        """Take the next bytes; what is raised refuses the answer."""
+
+    def finish(self) -> R_co:
+        """What the whole answer says; what is raised refuses it."""
+        ...
 
 
 class TooLargeError(Exception):
@@ -54,12 +68,12 @@ class Derivation(Generic[T]):
     Attributes:
         format: its name in the manifest.
         filename: its name, in the folder of the answer.
-        write: gets what the inspection returned, and a function that takes the file's bytes block by block.
+        write: gets what the inspection returned, the answer block by block, and a function that takes the file's bytes.
     """
 
     format: str
     filename: str
-    write: Callable[[T, Callable[[bytes], object]], object]
+    write: Callable[[T, Iterable[bytes], Callable[[bytes], object]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,7 @@ class Spooled(Generic[T]):
         answer: the file as it came.
         derived: the files made from it, by format.
         underived: the formats that could not be made, each with the reason.
-        result: what the inspection returned. It may keep the whole answer in memory: let it go soon.
+        result: what the inspection returned.
     """
 
     answer: Part
@@ -79,22 +93,30 @@ class Spooled(Generic[T]):
     result: T
 
 
-class Spool:
+class Spool(Generic[R]):
     """Takes one download. Use it as `async with`: what was not finished is removed at its end.
 
     Not for several tasks at once.
     """
 
     def __init__(
-        self, tree: Tree, offload: Offload, place: Place, cap_bytes: int, one_large: anyio.Lock
+        self,
+        tree: Tree,
+        offload: Offload,
+        place: Place,
+        reader: Reader[R],
+        cap_bytes: int,
+        one_large_table: anyio.Lock,
     ) -> None:
-        self._one_large = one_large
+        self._one_large_table = one_large_table
         self._tree = tree
         self._disk = tree.disk
         self._offload = offload
         self._place = place
+        self._reader = reader
         self._cap_bytes = cap_bytes
-        self._buffer = bytearray()
+        self._chunks: list[bytes] = []
+        self._chunks_bytes = 0
         self._size_bytes = 0
         self._digest = hashlib.sha256()
         self._temp = ""
@@ -111,7 +133,7 @@ class Spool:
         self._drop()
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes.
+        """Take the next bytes. What the reader raises comes out as it is.
 
         Raises:
             TooLargeError: they are more than the cap allows.
@@ -120,26 +142,29 @@ class Spool:
         self._size_bytes += len(chunk)
         if self._size_bytes > self._cap_bytes:
             raise TooLargeError(self._place.path, self._cap_bytes)
-        self._buffer += chunk
-        if len(self._buffer) >= BLOCK_BYTES:
+        self._chunks.append(chunk)
+        self._chunks_bytes += len(chunk)
+        if self._chunks_bytes >= BLOCK_BYTES:
             await self._offload(self._flush)
 
     async def finish(
-        self, inspect: Callable[[Buffer], T], derivations: Sequence[Derivation[T]] = ()
+        self, inspect: Callable[[R], T], derivations: Sequence[Derivation[T]] = ()
     ) -> Spooled[T]:
         """Write the rest, inspect the whole, flush it to disk, and derive: all in one hop to a thread.
 
-        A derivation that fails costs neither the answer nor the others. Large answers are finished one at a time: while
-        one is inspected, all of it and a view of each entry are in memory.
+        A derivation that fails costs neither the answer nor the others. Of large answers one at a time is derived from:
+        that is all Python, and many together would leave the event loop waiting.
 
         Args:
-            inspect: sees the whole answer. What it raises comes out as it is, and nothing of the answer is kept.
+            inspect: judges what the reader says of the whole. What either raises comes out as it is, and nothing of the
+                answer is kept.
             derivations: the files to make beside it.
 
         Raises:
             StorageError: the answer could not be written.
         """
-        async with contextlib.nullcontext() if self._fd is None else self._one_large:
+        alone = self._fd is not None and derivations
+        async with self._one_large_table if alone else contextlib.nullcontext():
             spooled = await self._offload(lambda: self._finish(inspect, derivations))
         self._temps.clear()
         return spooled
@@ -151,79 +176,77 @@ class Spool:
             StorageError: it could not be read again.
         """
         if self._fd is None:
-            return bytes(self._buffer[:most_bytes])
-        return await self._offload(lambda: self._read_again(most_bytes))
-
-    def _read_again(self, most_bytes: int) -> bytes:
-        with self._tree.folder(*self._place.folders) as folder, telling(self._place.path, "reading it again"):
-            fd = self._disk.open_read(self._temp, folder=folder)
-            try:
-                return self._disk.read(fd, most_bytes)
-            finally:
-                self._tree.close(fd)
+            return b"".join(self._chunks)[:most_bytes]
+        with telling(self._place.path, "reading it again"):
+            fd = self._fd
+            return await self._offload(lambda: self._disk.read_at(fd, most_bytes, 0))
 
     async def discard(self) -> None:
         """Forget the download and remove what was written of it."""
         await self._offload(self._drop)
 
-    def _flush(self) -> int:
-        data, self._buffer = self._buffer, bytearray()
-        self._digest.update(data)
+    def _flush(self) -> list[bytes]:
+        """Read, hash and write the bytes at hand; they come back."""
+        chunks, size_bytes = self._chunks, self._chunks_bytes
+        self._chunks, self._chunks_bytes = [], 0
+        if size_bytes <= len(chunks) * _LARGE_CHUNK_BYTES:
+            chunks = [b"".join(chunks)]
+        # Large ones are not copied: each goes through all three while it lies in the processor's cache.
+        for chunk in chunks:
+            self._write(chunk)  # first, for a person to look at what is refused
+            self._digest.update(chunk)
+            self._reader.feed(chunk)
+        return chunks
+
+    def _write(self, chunk: bytes) -> None:
         if self._fd is None:
             with self._tree.folder(*self._place.folders, make=True) as folder:
                 self._temp, self._fd = self._create(self._place, folder)
         with telling(self._place.path, "writing it"):
-            self._tree.write_all(self._fd, data)
-        return self._fd
+            self._tree.write_all(self._fd, chunk)
 
     def _create(self, place: Place, folder: int) -> tuple[str, int]:
         name, fd = self._tree.create_beside(place, folder)
         self._temps.append(name)
         return name, fd
 
-    def _finish(self, inspect: Callable[[Buffer], T], derivations: Sequence[Derivation[T]]) -> Spooled[T]:
-        try:
-            with self._whole() as content:
-                result = inspect(content)
-                self._close_flushed()
-                derived, underived = self._derive_all(derivations, result)
-        except BaseException:
-            self._drop()
-            raise
+    def _finish(self, inspect: Callable[[R], T], derivations: Sequence[Derivation[T]]) -> Spooled[T]:
+        last = self._flush()
+        result = inspect(self._reader.finish())
+        assert self._fd is not None  # noqa: S101 - opened by what was written, even if that was nothing
+        with telling(self._place.path, "flushing it to disk"):
+            self._disk.flush(self._fd)
+        derived, underived = self._derive_all(derivations, result, last)
+        self._close()
         answer = self._part(self._place, self._temp, self._size_bytes, self._digest.hexdigest())
         return Spooled(answer, derived, underived, result)
 
-    @contextlib.contextmanager
-    def _whole(self) -> Iterator[Buffer]:
-        """Write the rest and show the whole answer, for the time of the block or as long as the result looks at it."""
-        small = bytes(self._buffer) if self._fd is None else None
-        fd = self._flush()
-        if small is not None:
-            yield small
+    def _blocks(self, last: list[bytes]) -> Iterator[bytes]:
+        """The whole answer: from memory if it is at hand, else from the disk again."""
+        if sum(map(len, last)) == self._size_bytes:
+            yield from last
             return
-        with telling(self._place.path, "reading it again"):
-            content = self._disk.map(fd)
-        try:
-            yield content
-        finally:
-            if isinstance(content, mmap.mmap):
-                with contextlib.suppress(BufferError):
-                    content.close()
-
-    def _close_flushed(self) -> None:
-        if self._fd is not None:
-            with telling(self._place.path, "flushing it to disk"):
-                self._disk.flush(self._fd)
-        self._close()
+        assert self._fd is not None  # noqa: S101 - a large answer was written
+        start = 0
+        while start < self._size_bytes:
+            with telling(self._place.path, "reading it again"):
+                block = self._disk.read_at(self._fd, BLOCK_BYTES, start)
+            if not block:
+                raise StorageError(
+                    f"{self._place.path}: reading it again failed (it became shorter). "
+                    "To do: look who changes files there, then run again."
+                )
+            start += len(block)
+            yield block
 
     def _derive_all(
-        self, derivations: Sequence[Derivation[T]], result: T
+        self, derivations: Sequence[Derivation[T]], result: T, last: list[bytes]
     ) -> tuple[dict[str, Part], dict[str, str]]:
         derived: dict[str, Part] = {}
         underived: dict[str, str] = {}
         for derivation in derivations:
             try:
-                derived[derivation.format] = self._derive(derivation, result)
+                derived[derivation.format] = self._derive(derivation, result, self._blocks(last))
             except StorageError as error:
                 if not isinstance(error, PlaceError):
                     raise  # a full disk is no fault of this file: the next run makes answer and table
@@ -232,7 +255,7 @@ class Spool:
                 underived[derivation.format] = _reason(error)
         return derived, underived
 
-    def _derive(self, derivation: Derivation[T], result: T) -> Part:
+    def _derive(self, derivation: Derivation[T], result: T, blocks: Iterable[bytes]) -> Part:
         place = self._place.beside(derivation.filename)
         digest = hashlib.sha256()
         size_bytes = 0
@@ -247,7 +270,7 @@ class Spool:
                 size_bytes += len(block)
 
             try:
-                derivation.write(result, write)
+                derivation.write(result, blocks, write)
                 with telling(place.path, "flushing it to disk"):
                     self._disk.flush(fd)
             except BaseException:
@@ -267,7 +290,7 @@ class Spool:
             self._tree.close(fd)
 
     def _drop(self) -> None:
-        self._buffer = bytearray()
+        self._chunks, self._chunks_bytes = [], 0
         self._close()
         if self._temps:
             self._tree.remove_beside(self._place, self._temps)

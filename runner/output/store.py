@@ -29,7 +29,7 @@ from runner.output.names import (
     temporary_in,
 )
 from runner.output.quarantine import Quarantine
-from runner.output.spool import Spool
+from runner.output.spool import R, Reader, Spool
 from runner.output.tree import MissingFolderError, Offload, PlaceError, Tree, telling
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -81,7 +81,7 @@ class Output:
         self._tree = Tree(root, disk, group_id)
         self._disk = disk
         self._offload = offload
-        self._one_large = anyio.Lock()
+        self._one_large_table = anyio.Lock()
         self.quarantine = Quarantine(root, disk=disk, offload=offload)
 
     async def prepare(self, night: date) -> None:
@@ -138,21 +138,23 @@ class Output:
                         folders.append(name)
         return folders
 
-    def spool(self, night: date, tenant: str, filename: str, *, cap_bytes: int) -> Spool:
+    def spool(
+        self, night: date, tenant: str, filename: str, *, reader: Reader[R], cap_bytes: int
+    ) -> Spool[R]:
         """Somewhere for a download to go; nothing is written before there is something to write.
 
         Args:
             night: the folder.
             tenant: the folder in it.
             filename: the answer's name, `<job>-<id>.<format>`.
+            reader: sees the bytes on their way.
             cap_bytes: more is too large.
 
         Raises:
             ValueError: a name is not ours.
         """
-        return Spool(
-            self._tree, self._offload, data_place(night, tenant, filename), cap_bytes, self._one_large
-        )
+        place = data_place(night, tenant, filename)
+        return Spool(self._tree, self._offload, place, reader, cap_bytes, self._one_large_table)
 
     async def discard(self, temps: Iterable[str]) -> None:
         """Remove finished spools that will not be placed after all. Never raises: what stays is cleaned later."""
