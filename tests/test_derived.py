@@ -134,6 +134,23 @@ def test_text_comes_back_as_it_was(words: list[str]) -> None:
     assert json.loads(row["axisSections"]) == words
 
 
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize(
+    "words", ['"', '"a" b', 'a"', "a\rb", "a\nb", "\r", "a,b", "a;b", ",", ";", "", " ", "\u2028"]
+)
+def test_no_character_breaks_a_row(words: str, fmt: str) -> None:
+    for entry in (
+        {"name": words},
+        {"owner": {"lastName": words, "firstName": words}, "axisSections": [words]},
+    ):
+        (row,) = rows(json.dumps(entry), fmt=fmt)
+        disarmed = "'" + words if fmt == "csv-fr" and words[:1] == "\r" else words
+        assert disarmed in (row["name"], row["owner.lastName"])
+        if "owner" in entry:
+            assert row["owner.firstName"] == disarmed
+            assert json.loads(row["axisSections"]) == [words]
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\uff1d"])
 def test_text_that_would_run_as_a_formula_is_disarmed_for_a_spreadsheet_only(start: str) -> None:
     entry = json.dumps({"name": f"{start}1+1", "owner": {"firstName": f"{start}A1"}})
@@ -157,6 +174,10 @@ def test_truth_is_written_as_json_writes_it() -> None:
     [
         ("1", "it is not an object"),
         ("null", "it is null"),
+        ('"text"', "it is not an object"),
+        ('{"owner": "Dupont"}', "owner is not an object"),
+        ('{"timeType": {"id": 1, "Id": 2}}', "timetype gives a key twice"),
+        ('{"timeType": {"payTreatment": {}}}', "timetype.paytreatment is not a plain value"),
         ('[{"id": 1}]', "it is not an object"),
         ('{"owner": 12}', "owner is not an object"),
         ('{"timeType": []}', "timetype is not an object"),
@@ -186,6 +207,57 @@ def test_odd_entries_make_a_row_or_are_refused(entry: dict[str, object]) -> None
     for fmt in FORMATS:
         with contextlib.suppress(NotDerivableError):
             assert len(rows(json.dumps(entry), fmt=fmt)) == 1
+
+
+LONG = "9" * 5000
+"""More digits than Python reads: an entry that holds them has to be taken apart literally."""
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["id", "name", "amount", "Amount", "endsAt", "owner", "timeType", "axisSections", "x"]
+        ),
+        st.sampled_from(
+            ["-0", "0", "-0.0", "0.10", "1e9999", "-7", '"-7,5"', '"7.50"', '"=a"', '"a;\\"b,"', "true"]
+        )
+        | _JSON.map(json.dumps)
+        | st.just('{"ID": -0, "lastName": "\\n", "payTreatment": 1.50, "id ": 3}'),
+    )
+)
+def test_a_row_is_the_same_whether_the_entry_could_be_read_at_once_or_not(entry: dict[str, str]) -> None:
+    items = [f"{json.dumps(key)}: {value}" for key, value in entry.items()]
+    for fmt in FORMATS:
+        made = []
+        for more in ([], [f'"weight": {LONG}']):
+            try:
+                made.append(derive("{" + ", ".join([*items, *more]) + "}", fmt=fmt))
+            except NotDerivableError as error:
+                made.append(str(error).encode())
+        assert made[0] == made[1]
+
+
+def test_a_number_that_no_column_asks_for_costs_nothing() -> None:
+    assert rows('{"amount": 7.50, "weight": ' + LONG + "}")[0]["amount"] == "7.50"
+    assert rows('{"amount": ' + LONG + "}")[0]["amount"] == LONG
+
+
+@pytest.mark.parametrize("zero", ["0", "-0", "0.0", "-0.00", "0e1"])
+def test_a_zero_is_written_as_it_came(zero: str) -> None:
+    (row,) = rows(
+        f'{{"id": {zero}, "amount": {zero}, "owner": {{"id": {zero}}}, "timeType": {{"id": {zero}}}}}'
+    )
+    assert {row["id"], row["amount"], row["owner.id"], row["timeType.id"]} == {zero}
+
+
+def test_entries_may_each_have_other_keys() -> None:
+    entries = [
+        f'{{"key {n}": 1, "AMOUNT": {n}.50, "owner": {{"Key {n}": 2, "lastname": "{n}"}}}}'
+        for n in range(3000)
+    ]
+    made = rows(*entries)
+    assert [row["amount"] for row in made] == [f"{n}.50" for n in range(3000)]
+    assert [row["owner.lastName"] for row in made] == [str(n) for n in range(3000)]
 
 
 def test_a_large_export_is_written_in_blocks() -> None:
