@@ -164,6 +164,18 @@ async def keys(writer: Writer) -> list[str]:
     )
 
 
+async def test_what_must_survive_a_power_cut_is_committed_where_sqlite_flushes_its_log(table: Table) -> None:
+    """2 is FULL: each commit is flushed. 1 is NORMAL: a power cut may undo the last of them, a kill may not."""
+    writer, _, _ = table
+
+    def level(connection: sqlite3.Connection) -> int:
+        (told,) = connection.execute("PRAGMA synchronous").fetchone()
+        return int(told)
+
+    assert [await writer.do(level, need) for need in (Need.POWER, Need.PROCESS, Need.POWER)] == [2, 1, 2]
+    assert tuple(await asyncio.gather(writer.do(level, Need.PROCESS), writer.do(level, Need.POWER))) == (2, 2)
+
+
 async def test_a_commit_that_fails_fails_all_of_its_batch(table: Table) -> None:
     writer, _, _ = table
 
