@@ -7,7 +7,7 @@ import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -523,6 +523,40 @@ async def test_no_redirect_takes_the_key_to_another_host(status: int, request_: 
                 else:
                     assert (await caller.send(request_)).status == status
     assert (other.connections, len(server.requests)) == (0, 3)
+
+
+async def test_no_proxy_that_the_environment_names_sees_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        scripted(answer(BODY)) as proxy,
+        scripted(answer(BODY)) as server,
+        scripted(answer(BODY), tls=secured(OURS.issue_cert(DOMAIN))) as host,
+    ):
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name.upper(), proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        async with calling(server) as caller:
+            assert (await caller.send()).body == BODY
+        async with Transport(
+            SystemClock(), timeouts=Timeouts(request_seconds=5.0), connector=trusting()
+        ) as transport:
+            with suppress(TransportError):
+                await Caller(transport, f"{DOMAIN}:{host.port}").send()
+    assert (proxy.connections, len(server.requests), len(host.requests)) == (0, 1, 1)
+
+
+async def test_a_cookie_is_never_sent_back() -> None:
+    """Two tenants of one host have a key each: a session made for the one must not speak for the other."""
+    cookie = "Set-Cookie: session=of-another-key; Path=/"
+    async with (
+        scripted(answer(BODY, cookie), tls=secured(OURS.issue_cert(DOMAIN))) as server,
+        Transport(SystemClock(), timeouts=Timeouts(), connector=trusting()) as transport,
+    ):
+        caller = Caller(transport, f"{DOMAIN}:{server.port}")
+        for _ in range(2):
+            await caller.send()
+    assert [b"cookie:" in request.lower() for request in server.requests] == [False, False]
 
 
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
