@@ -60,6 +60,11 @@ soak: .venv/dev.stamp ## kill the real program at random, simulate nights, each 
 	$(BIN)/python -m tests.simulation.year --nights $(SOAK_NIGHTS) --tenants 200 --seed $(SOAK_FIRST) && \
 	exit $$((killed | simulated))
 
+# The other way round: a suite that passes shows something only if it fails where it should.
+.PHONY: controls
+controls: .venv/dev.stamp ## plant known faults in a copy, one at a time, and see each caught by the tests
+	@$(BIN)/python -m tests.controls --jobs 2 --write build/controls.json $(CONTROLS)
+
 .PHONY: check
 check: .venv/dev.stamp ## lint, format, types and import contracts; changes nothing
 	@echo 'ruff check';   $(BIN)/python -m ruff check --quiet

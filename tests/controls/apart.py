@@ -1,0 +1,229 @@
+"""Faults that would let one client's trouble reach another, overspend a budget, or tell a key."""
+
+from typing import Final
+
+from tests.controls.model import Change, Control
+
+_ENGINE: Final = "runner/engine.py"
+_NIGHTLY: Final = "runner/app/nightly.py"
+_PACING: Final = "runner/pacing.py"
+_LOGS: Final = "runner/app/logs.py"
+_TRANSPORT: Final = "runner/transport.py"
+_TURNS: Final = "runner/turns.py"
+
+APART: Final = (
+    Control(
+        "limiter-off-by-one",
+        "One request more than the budget leaves in a minute.",
+        (Change(_PACING, "limit = self._limit - (", "limit = self._limit + 1 - ("),),
+        (
+            "tests/test_pacing.py::test_the_delay_is_exactly_what_the_record_asks_for",
+            "tests/test_engine.py::test_the_budget_of_a_host_is_kept_however_many_tenants_share_it",
+        ),
+        simulated=True,
+    ),
+    Control(
+        "budget-forgotten",
+        "A restart begins with a whole budget, whatever was sent a moment ago.",
+        (Change(_NIGHTLY, "spent=tuple(spent.get(tenant.domain, ()))", "spent=()"),),
+        ("tests/e2e/test_files.py::test_a_budget_holds_over_restarts",),
+        simulated=True,
+    ),
+    Control(
+        "budget-per-tenant",
+        "Tenants that share a host each have its whole budget.",
+        (Change(_TURNS, "domain = self._domains.get(client.domain)", "domain = None"),),
+        ("tests/test_engine.py::test_the_budget_of_a_host_is_kept_however_many_tenants_share_it",),
+    ),
+    Control(
+        "silent-repetition",
+        "The library sends a GET again by itself, outside of the budget.",
+        (
+            Change(
+                _TRANSPORT,
+                "self._session._retry_connection = False",
+                "self._session._retry_connection = True",
+            ),
+        ),
+        ("tests/test_transport.py::test_a_stale_connection_gets_no_second_request_by_itself",),
+    ),
+    Control(
+        "patience-ignored",
+        "A host that asks for patience is asked again at once.",
+        (Change(_ENGINE, "entry.tenant.domain.pause(entry.not_before)", "pass"),),
+        (
+            "tests/test_engine.py::test_a_host_that_asks_for_patience_is_left_alone_for_so_long_and_the_others_are_not[list-429]",
+        ),
+    ),
+    Control(
+        "place-held-for-a-job",
+        "A job keeps its place among the requests in flight until it is done.",
+        (
+            Change(
+                _ENGINE,
+                "        turn.end()\n        await self._apply(id_, outcome)\n        await self._go_on(id_)\n",
+                "        await self._apply(id_, outcome)\n"
+                "        await self._go_on(id_)\n"
+                "        while isinstance(held := self._action(id_), Wait):\n"
+                "            await self._clock.wait(held.until_boot_seconds - self._clock.now().boot_seconds)\n"
+                "        if isinstance(held, Do) and not turn._ended:\n"
+                "            await self._exchange(id_, held.step, turn)\n",
+            ),
+        ),
+        ("tests/test_engine.py::test_a_waiting_job_holds_no_place",),
+    ),
+    Control(
+        "no-places",
+        "More requests are in flight than allowed.",
+        (Change(_TURNS, "self._running < self._limits.in_flight", "self._running >= 0"),),
+        ("tests/test_engine.py::test_no_more_requests_are_in_flight_than_allowed_in_all_and_for_each_host",),
+    ),
+    Control(
+        "slow-hosts-hold-all",
+        "Hosts that hang may hold every place.",
+        (Change(_TURNS, "if domain.name in self._slow and not", "if domain.name in () and not"),),
+        ("tests/test_turns.py::test_slow_hosts_together_hold_half_of_the_places_and_the_others_the_rest",),
+    ),
+    Control(
+        "one-fault-stops-all",
+        "A fault of the program in one job ends the night of all.",
+        (Change(_ENGINE, "except RunnerError as error:", "except Exception as error:"),),
+        ("tests/test_engine.py::test_a_fault_of_ours_in_one_job_leaves_the_others_alone",),
+    ),
+    Control(
+        "refused-key-shown-on",
+        "After a 401 the tenant's other jobs go on showing the refused key.",
+        (
+            Change(
+                _ENGINE,
+                "if event.error.code is m.ErrorCode.KEY_REFUSED and",
+                "if event.error.code is m.ErrorCode.SECRET and",
+            ),
+        ),
+        (
+            "tests/test_engine.py::test_a_refused_key_parks_its_tenant_after_two_requests_and_the_others_go_on",
+        ),
+    ),
+    Control(
+        "failure-exits-well",
+        "A night with a failed job ends with 0.",
+        (
+            Change(
+                "runner/summary/exitcode.py",
+                "if problems or any(wants_a_person(job) for job in jobs):",
+                "if problems:",
+            ),
+        ),
+        ("tests/test_summary_document.py::test_the_exit_code_is_the_first_that_holds",),
+        simulated=True,
+    ),
+    Control(
+        "redirects-followed",
+        "Redirects are followed, and the key with them to another host.",
+        (Change(_TRANSPORT, "allow_redirects=False", "allow_redirects=True"),),
+        ("tests/test_transport.py::test_no_redirect_takes_the_key_to_another_host",),
+    ),
+    Control(
+        "any-host-allowed",
+        "A host that only begins like Lucca's gets the key.",
+        (Change("runner/hosts.py", "if _LUCCA_HOST.fullmatch(domain):", "if _LUCCA_HOST.match(domain):"),),
+        ("tests/test_manifest.py::test_a_host_that_is_not_luccas_is_refused",),
+    ),
+    Control(
+        "certificates-unchecked",
+        "Any certificate will do.",
+        (
+            Change(
+                _TRANSPORT,
+                "aiohttp.TCPConnector(\n        limit=0,",
+                "aiohttp.TCPConnector(\n        ssl=False,\n        limit=0,",
+            ),
+        ),
+        ("tests/test_transport.py::test_by_itself_a_transport_trusts_only_the_systems_authorities",),
+    ),
+    Control(
+        "proxy-of-the-environment",
+        "Requests, and the keys in them, go through whatever proxy the environment names.",
+        (Change(_TRANSPORT, "trust_env=False", "trust_env=True"),),
+        ("tests/test_transport.py::test_no_proxy_that_the_environment_names_sees_a_request",),
+    ),
+    Control(
+        "cookies-kept",
+        "A session made for one key is sent back with another key of the same host.",
+        (Change(_TRANSPORT, "cookie_jar=aiohttp.DummyCookieJar(),", ""),),
+        ("tests/test_transport.py::test_a_cookie_is_never_sent_back",),
+    ),
+    Control(
+        "echo-told",
+        "A server that echoes the key gets it into the page and run.json.",
+        (
+            Change(
+                _TURNS,
+                "if self.key is None:\n            return text",
+                "if self.key is None or text:\n            return text",
+            ),
+        ),
+        (
+            "tests/test_turns.py::test_no_echo_of_the_key_is_told",
+            "tests/test_answers_that_lie.py::test_a_server_that_echoes_the_key_gets_it_into_no_file",
+        ),
+    ),
+    Control(
+        "key-in-log",
+        "The debug log tells each key that is fetched.",
+        (
+            Change(
+                _ENGINE,
+                "tenant.key = await tenant.client.key()\n",
+                "tenant.key = await tenant.client.key()\n"
+                '            _log.debug("key.fetched", key=tenant.key.reveal())\n',
+            ),
+        ),
+        ("tests/e2e/test_files.py::test_no_key_is_anywhere_and_no_employee_where_none_belongs",),
+    ),
+    Control(
+        "locals-in-tracebacks",
+        "A traceback in the log shows the values of local variables, so keys.",
+        (Change(_LOGS, "show_locals=False", "show_locals=True"),),
+        ("tests/e2e/test_secrets.py::test_a_fault_of_ours_prints_where_it_was_and_no_value[json]",),
+    ),
+    Control(
+        "locals-on-the-console",
+        "A traceback on the console shows the values of local variables, so keys.",
+        (
+            Change(
+                _LOGS,
+                "plain = structlog.dev.plain_traceback",
+                "plain = structlog.dev.RichTracebackFormatter(show_locals=True)",
+            ),
+        ),
+        ("tests/e2e/test_secrets.py::test_a_fault_of_ours_prints_where_it_was_and_no_value[console]",),
+    ),
+    Control(
+        "environment-for-the-keeper",
+        "The command that gives one key sees the runner's environment, other keys included.",
+        (
+            Change(
+                "runner/credentials.py",
+                "env={name: environ[name] for name in _COMMAND_ENVIRONMENT if name in environ}",
+                "env=dict(environ)",
+            ),
+        ),
+        (
+            "tests/test_credentials.py::test_a_key_comes_from_a_command_that_sees_a_clean_environment",
+            "tests/e2e/test_secrets.py::test_no_other_process_sees_a_key_and_a_command_sees_nothing_of_the_runners",
+        ),
+    ),
+    Control(
+        "secret-shows-itself",
+        "A key that is printed by mistake is printed.",
+        (Change("runner/credentials.py", "return \"Secret('**********')\"", "return self._value"),),
+        ("tests/test_credentials.py::test_a_secret_shows_itself_to_nobody",),
+    ),
+    Control(
+        "page-runs-scripts",
+        "Words of a server are markup on the morning page.",
+        (Change("runner/summary/page.py", "autoescape=True", "autoescape=False"),),
+        ("tests/test_summary_page.py::test_hostile_words_stay_words",),
+    ),
+)

@@ -1,0 +1,259 @@
+"""Faults that would have hours sent twice, lost, or taken for another's: the trigger, the hour, whose an export is."""
+
+from typing import Final
+
+from tests.controls.model import Change, Control
+
+_AGENDA: Final = "runner/jobs/agenda.py"
+_ENGINE: Final = "runner/engine.py"
+_INTAKE: Final = "runner/app/intake.py"
+_LUCCA: Final = "runner/lucca.py"
+_MACHINE: Final = "runner/jobs/machine.py"
+_STEPS: Final = "runner/steps.py"
+_TRANSPORT: Final = "runner/transport.py"
+_LIES: Final = (
+    "tests/test_answers_that_lie.py::test_a_lie_for_ever_is_asked_again_five_times_and_ends_as_a_bad_answer"
+)
+_TIME: Final = "tests/test_time.py::test_a_clock_that_is_set_between_two_runs_does_not_shorten_the_hour"
+
+ONCE: Final = (
+    Control(
+        "post-before-intent",
+        "The POST leaves before its intent is stored.",
+        (
+            Change(
+                _STEPS,
+                "job = await tools.record(ev.Triggered(_stamp(job, tools)))",
+                "intent = ev.Triggered(_stamp(job, tools))",
+            ),
+            Change(
+                _STEPS,
+                "        answer = await _send(tools, request)\n    except NotSentError",
+                "        try:\n"
+                "            answer = await _send(tools, request)\n"
+                "        finally:\n"
+                "            job = await tools.record(intent)\n"
+                "    except NotSentError",
+            ),
+        ),
+        (
+            "tests/test_engine.py::test_no_trigger_leaves_whose_intent_could_not_be_stored",
+            "tests/e2e/test_kill_matrix.py::test_a_night_killed_anywhere_is_ended_by_the_next_run[0]",
+        ),
+        simulated=True,
+    ),
+    Control(
+        "intent-not-awaited",
+        "The intent is handed to the journal, and the POST does not wait for it to be on disk.",
+        (
+            Change(
+                _STEPS,
+                "job = await tools.record(ev.Triggered(_stamp(job, tools)))",
+                "import asyncio\n"
+                "    intent = asyncio.ensure_future(tools.record(ev.Triggered(_stamp(job, tools))))",
+            ),
+            Change(
+                _STEPS,
+                "        answer = await _send(tools, request)\n    except NotSentError",
+                "        try:\n"
+                "            answer = await _send(tools, request)\n"
+                "        finally:\n"
+                "            job = await intent\n"
+                "    except NotSentError",
+            ),
+        ),
+        ("tests/test_engine.py::test_no_trigger_leaves_whose_intent_could_not_be_stored",),
+        simulated=True,
+    ),
+    Control(
+        "lost-intent-forgotten",
+        "An intent found after a crash counts as never sent.",
+        (
+            Change(_AGENDA, "Conclude(Resumed())", "Conclude(TriggerUnsent())"),
+            Change(_AGENDA, "ReportTimedOut, Resumed", "ReportTimedOut, Resumed, TriggerUnsent"),
+        ),
+        ("tests/test_agenda.py::test_a_post_whose_answer_was_lost_counts_as_sent",),
+        simulated=True,
+    ),
+    Control(
+        "lost-post-unsent",
+        "A POST whose connection broke counts as never executed.",
+        (Change(_TRANSPORT, "return LostError(detail) if sent.maybe else", "return"),),
+        ("tests/test_transport.py::test_once_a_connection_was_there_a_post_may_have_been_executed",),
+        simulated=True,
+    ),
+    Control(
+        "error-means-unsent",
+        "A POST answered with 500 or 504 counts as never executed.",
+        (Change(_LUCCA, "return Unknown(trouble.detail)", "raise ThrottledError(trouble.detail) from None"),),
+        ("tests/test_lucca.py::test_an_answer_that_leaves_it_open_means_poll",),
+        simulated=True,
+    ),
+    Control(
+        "retrigger-early",
+        "An export is triggered again a minute before the hour is over.",
+        (Change(_AGENDA, "- elapsed\n", "- elapsed - 60.0\n"),),
+        ("tests/test_agenda.py::test_within_the_hour_it_is_never_triggered_again",),
+        simulated=True,
+    ),
+    Control(
+        "hour-from-intent",
+        "The hour counts from the intent, not from when the POST was let go.",
+        (
+            Change(
+                _MACHINE,
+                "return replace(job, state=state, triggers=(*job.triggers[:-1], event.stamp))",
+                "return replace(job, state=state)",
+            ),
+        ),
+        ("tests/test_jobs_exports.py::test_the_hour_counts_from_when_the_post_was_let_go",),
+    ),
+    Control(
+        "hour-by-wall-clock",
+        "The hour is measured by the wall clock, which anybody can set.",
+        (
+            Change(
+                _AGENDA,
+                "return now.boot_seconds - last.boot_seconds",
+                "return (now.wall - last.wall).total_seconds()",
+            ),
+        ),
+        (
+            "tests/test_agenda.py::test_within_one_boot_only_the_boot_clock_counts",
+            f"{_TIME}[an hour forward-of one boot]",
+        ),
+        simulated=True,
+    ),
+    Control(
+        "clock-set-back-ignored",
+        "After a reboot, a wall clock that reads earlier than the trigger is taken at its word.",
+        (Change(_AGENDA, "return elapsed if elapsed >= 0 else None", "return abs(elapsed)"),),
+        ("tests/test_agenda.py::test_a_wall_clock_that_was_set_back_is_told_and_waits_for_a_person",),
+    ),
+    Control(
+        "no-last-poll",
+        "An export is triggered again without a last look whether it came meanwhile.",
+        (
+            Change(
+                _AGENDA, "if polled < hour_up or now.boot_seconds - polled > FRESH_SECONDS:", "if polled < 0:"
+            ),
+        ),
+        ("tests/test_agenda.py::test_once_the_hour_is_up_it_is_polled_once_more_then_triggered",),
+        simulated=True,
+    ),
+    Control(
+        "one-trigger-more",
+        "An export is triggered once more often than allowed.",
+        (Change(_AGENDA, "job.forgiven >= policy.max_triggers", "job.forgiven > policy.max_triggers"),),
+        ("tests/test_agenda.py::test_after_the_last_trigger_the_hour_is_waited_once_more_and_then_it_fails",),
+        simulated=True,
+    ),
+    Control(
+        "baseline-refreshed",
+        "The baseline is taken anew before a second trigger, so a late first export is never seen.",
+        (
+            Change(
+                _MACHINE,
+                "state=_T if job.state is _P else _R,\n",
+                "state=_T if job.state is _P else _R,\n"
+                "        baseline_id=max((job.baseline_id or 0, *job.live.known)),\n",
+            ),
+        ),
+        ("tests/test_jobs_exports.py::test_the_baseline_is_never_refreshed",),
+    ),
+    Control(
+        "first-item-only",
+        "Of a list of exports only the first line is looked at.",
+        (Change(_LUCCA, "for item in items:", "for item in items[:1]:"),),
+        ("tests/test_lucca.py::test_a_list_is_read_however_it_is_dressed",),
+        simulated=True,
+    ),
+    Control(
+        "made-by-hand-ignored",
+        "An export of the same end that exists already is not adopted but triggered a second time.",
+        (Change(_MACHINE, "    if ours:\n", "    if ours and job.triggers:\n"),),
+        ("tests/test_jobs_exports.py::test_an_export_of_the_same_end_is_adopted_and_not_made_a_second_time",),
+        simulated=True,
+    ),
+    Control(
+        "behind-the-ledger",
+        "An export is triggered although a later one has passed its period.",
+        (Change(_MACHINE, "    if later:\n", "    if later and job.triggers:\n"),),
+        ("tests/test_jobs_exports.py::test_behind_a_later_end_nothing_is_triggered",),
+        simulated=True,
+    ),
+    Control(
+        "twin-dropped",
+        "Of two exports that both arrived only the first is kept.",
+        (Change(_MACHINE, "state=_L, remote_ids=tuple(ours)", "state=_L, remote_ids=tuple(ours[:1])"),),
+        ("tests/test_jobs_exports.py::test_two_exports_of_ours_are_both_kept_and_shown",),
+        simulated=True,
+    ),
+    Control(
+        "stranger-unnamed",
+        "An export that appeared above the baseline is neither on disk nor named.",
+        (
+            Change(
+                _MACHINE,
+                "{*job.foreign_ids, *(id_ for id_ in job.live.known if id_ > baseline)}",
+                "{*job.foreign_ids}",
+            ),
+        ),
+        ("tests/test_jobs_exports.py::test_any_other_end_is_foreign_and_the_job_goes_on",),
+    ),
+    Control(
+        "another-export-taken",
+        "The content of another export is taken for the one that was asked for.",
+        (Change(_STEPS, "if told.id != remote_id:", "if told.id < 0:"),),
+        (f"{_LIES}[content, another export]",),
+    ),
+    Control(
+        "another-end-taken",
+        "An export of another end is kept as if it answered ours.",
+        (Change(_STEPS, "raise _NotOursError(", "_NotOursError("),),
+        (
+            "tests/test_answers_that_lie.py::test_a_list_and_a_content_that_differ_about_the_end_are_a_bad_answer",
+        ),
+    ),
+    Control(
+        "earlier-night-forgotten",
+        "A job that an earlier night left unfinished is not taken up.",
+        (Change(_INTAKE, "*await journal.unfinished(read),", ""),),
+        ("tests/e2e/test_files.py::test_older_dates_of_a_configuration_go_first",),
+        simulated=True,
+    ),
+    Control(
+        "newest-date-first",
+        "Of two dates of one configuration the newer is triggered first, and swallows the older one's hours.",
+        (Change(_ENGINE, "not in_flight, day, id_", "not in_flight, -day.toordinal(), id_"),),
+        ("tests/test_engine.py::test_older_dates_of_a_configuration_go_first_and_one_at_a_time",),
+    ),
+    Control(
+        "report-mutex-gone",
+        "Two reports of one host are made at a time, and the second deletes the first.",
+        (
+            Change(
+                "runner/jobs/model.py",
+                'return self.domain, "report"',
+                'return self.domain, f"report/{self.name}"',
+            ),
+        ),
+        (
+            "tests/test_jobs_reports.py::test_all_reports_of_a_domain_take_turns",
+            "tests/test_engine.py::test_reports_of_a_host_go_one_at_a_time_from_the_post_to_the_last_byte",
+        ),
+        simulated=True,
+    ),
+    Control(
+        "amounts-as-floats",
+        "Amounts pass through a float on their way into the table.",
+        (
+            Change(
+                "runner/derived.py",
+                'return literal.decode("ascii"), False',
+                "return str(msgspec.json.decode(literal)), False",
+            ),
+        ),
+        ("tests/test_derived.py::test_amounts_keep_every_digit_they_came_with",),
+    ),
+)
