@@ -83,6 +83,7 @@ class DateRule(Struct, frozen=True, gc=False):
     number: int = 0
     day: date | None = None
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - rules are values, and a night asks few of them for few days
     def latest(self, not_after: date) -> date | None:
         """The latest day of the rule that is not after this one; None if a literal is still to come."""
         if self.day is not None:
