@@ -33,12 +33,15 @@ run: .venv/core.stamp ## run the example night against the sandbox, and show whe
 sandbox: .venv/core.stamp ## serve a local Lucca to try things against
 	@$(BIN)/runner sandbox
 
+# What each campaign counted last, for the table of promises.
+FIGURES := $(CURDIR)/build/figures
+
 # Coverage is measured by the one run of the tests. The pure core is looked at when they have passed, and told only
 # where it falls short, so that the closing line of pytest stays the last.
 .PHONY: test
 test: check ## check, then run every test; too little coverage fails
-	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=95
+	@rm -rf .coverage .coverage.* $(FIGURES)/test
+	@FIGURES=$(FIGURES)/test $(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=95
 	@rm -f .coverage.* # what a killed program left half written; pytest has gathered the others
 	@$(BIN)/python -m coverage report --include='$(PURE_FILES)' --fail-under=100 >.venv/pure-coverage.txt || { \
 		cat .venv/pure-coverage.txt; \
@@ -55,7 +58,8 @@ SOAK_NIGHTS ?= 365
 SOAK_FIRST ?= $(shell date +%Y%m%d)00000
 .PHONY: soak
 soak: .venv/dev.stamp ## kill the real program at random, simulate nights, each for SOAK_MINUTES=60, and then a year
-	@$(BIN)/python -m tests.killing.soak --minutes $(SOAK_MINUTES) --first $(SOAK_FIRST); killed=$$?; \
+	@rm -rf $(FIGURES)/soak; export FIGURES=$(FIGURES)/soak; \
+	$(BIN)/python -m tests.killing.soak --minutes $(SOAK_MINUTES) --first $(SOAK_FIRST); killed=$$?; \
 	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES) --start $(SOAK_FIRST) --jobs 2; simulated=$$?; \
 	$(BIN)/python -m tests.simulation.year --nights $(SOAK_NIGHTS) --tenants 200 --seed $(SOAK_FIRST) && \
 	exit $$((killed | simulated))
@@ -63,7 +67,12 @@ soak: .venv/dev.stamp ## kill the real program at random, simulate nights, each 
 # The other way round: a suite that passes shows something only if it fails where it should.
 .PHONY: controls
 controls: .venv/dev.stamp ## plant known faults in a copy, one at a time, and see each caught by the tests
-	@$(BIN)/python -m tests.controls --jobs 2 --write build/controls.json $(CONTROLS)
+	@rm -rf $(FIGURES)/controls
+	@FIGURES=$(FIGURES)/controls $(BIN)/python -m tests.controls --jobs 2 --write build/controls.json $(CONTROLS)
+
+.PHONY: promises
+promises: .venv/dev.stamp ## write what test, controls and soak counted last into the README's table of promises
+	@$(BIN)/python -m tests.promises
 
 .PHONY: check
 check: .venv/dev.stamp ## lint, format, types and import contracts; changes nothing

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+from tests.figures import note
+
 NAMES = (
     "Lefèvre",
     "N'Guyen",
@@ -64,9 +66,12 @@ def leaks(
     """Every key in any artefact, and every name in one that is no payload, as sentences."""
     keys, names = tuple(keys), tuple(names)
     told = []
+    searched = size_bytes = 0
     for place, content in artefacts:
+        searched, size_bytes = searched + 1, size_bytes + len(content)
         wanted = keys if _PAYLOAD.fullmatch(place) else (*keys, *names)
         told += [f"{secret!r} stands in {place}" for secret in found(wanted, content)]
+    note("canaries", artefacts=searched, size_bytes=size_bytes)
     return told
 
 

@@ -45,6 +45,7 @@ from runner.sandbox import (
 from runner.transport import Timeouts, Transport
 from runner.turns import Limits, SenderPort
 from tests.canaries import files_below, leaks
+from tests.figures import note
 from tests.virtual import VirtualSandbox, run_with_sandbox
 
 T = TypeVar("T")
@@ -261,6 +262,7 @@ def _check_budgets(world: World, tenants: Sequence[Tenant], wanted: Setting) -> 
             one.requests_per_minute or wanted.requests_per_minute for one in tenants if one.domain == domain
         )
         assert world.max_requests_in_any_60_seconds(domain) <= budget, f"{domain} got more than its budget"
+    note("budget", hosts=len({one.domain for one in tenants}))
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from runner.transport import Timeouts, Transport
 from runner.turns import Limits, SenderPort
 from tests.canaries import NAMES, files_below, leaks
 from tests.e2e.bureau import read_page
+from tests.figures import note
 from tests.virtual import VirtualSandbox, run_with_sandbox
 
 T = TypeVar("T")
@@ -190,6 +191,7 @@ class Office:
         """No host got more than its budget in any minute."""
         for tenant in self.world.scenario.tenants:
             assert self.world.max_requests_in_any_60_seconds(tenant.domain) <= REQUESTS_PER_MINUTE
+        note("budget", hosts=len(self.world.scenario.tenants))
 
     def morning(self, day: date = TUESDAY) -> Morning:
         return Morning(self.folder / "output" / day.isoformat())

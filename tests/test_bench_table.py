@@ -3,7 +3,7 @@
 from xml.etree import ElementTree as ET
 
 from tests.bench.makespan import Chance, bound_seconds
-from tests.bench.table import Figure, Goal, Row, Skipped, markdown, svg
+from tests.bench.table import Figure, Goal, Row, Skipped, markdown, summary, svg
 
 
 def test_a_figure_shows_its_median_and_its_spread() -> None:
@@ -34,6 +34,10 @@ def test_the_page_says_what_was_missed_and_what_was_not_measured() -> None:
     assert "**missed**<br>met" in page
     assert "| a peer | not measured: it is not installed |" in page
     assert page.endswith("1. A hundred.\n")
+    assert summary([row, Skipped("a peer", "it is not installed")]).splitlines()[2:] == [
+        "| jobs: CPU | 3× | ≤\u00a01.5× | **missed** |",
+        "| jobs | 1\u00a0MB | ≤\u00a064\u00a0MB | met |",
+    ]
 
 
 def test_the_picture_is_one_bar_for_each_goal() -> None:

@@ -35,6 +35,7 @@ from runner.sandbox import (
 )
 from runner.transport import Answer, NotSentError, Stream
 from runner.turns import SenderPort
+from tests.figures import note
 from tests.nights import Setting, export, night, tenant
 
 CLIENTS, ILL_EVERY = 300, 10
@@ -152,9 +153,8 @@ def test_where_a_tenth_of_the_hosts_is_ill_the_healthy_end_as_soon_as_ever(
     tmp_path: Path, usual: Course, illness: str
 ) -> None:
     told = course(tmp_path, illness)
-    print(  # noqa: T201 - figures to report
-        f"thirty hosts {illness}: the last of {len(told.done)} is done after {told.makespan:.0f} s "
-        f"({usual.makespan:.0f} s usually), half of them after {told.median:.0f} s ({usual.median:.0f} s)"
+    note(
+        "isolation", illnesses=1, longer=[told.makespan / usual.makespan - 1], usual_seconds=[usual.makespan]
     )
     assert told.makespan <= usual.makespan * MOST_LONGER
     assert told.median <= usual.median * MOST_LONGER

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.bench.measure import ROOT
 from tests.bench.rows import QUICK, ROWS, Bench, Sizes
-from tests.bench.table import Line, markdown, svg
+from tests.bench.table import Line, markdown, summary, svg
+from tests.readme import fill
 
 
 def main() -> int:
@@ -25,7 +26,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, help="how often each is run")
     parser.add_argument("--most-jobs", type=int, help="the larger end of the last row (100000 takes a while)")
     parser.add_argument("--peers", type=Path, help="a Python that has httpx, DBOS and the Airbyte CDK")
-    parser.add_argument("--write", type=Path, help="the folder that bench.md and bench.svg go to")
+    parser.add_argument(
+        "--write", type=Path, help="the folder for bench.md and bench.svg; the README gets a summary"
+    )
     given = parser.parse_args()
     sizes: Sizes = QUICK if given.quick else Sizes()
     if given.runs:
@@ -46,6 +49,7 @@ def main() -> int:
     sys.stdout.write(page)
     if given.write is not None:
         (given.write / "bench.md").write_text(page, encoding="utf-8")
+        fill("bench", summary(lines))
         (given.write / "bench.svg").write_text(svg(lines, _short_machine()), encoding="utf-8")
     return 0
 

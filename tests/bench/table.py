@@ -135,6 +135,19 @@ def markdown(lines: Sequence[Line], machine: str) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
+def summary(lines: Sequence[Line]) -> str:
+    """What a reader of the README wants to know of it: a row for each goal, the missed ones too."""
+    out = ["| what | measured | goal | |", "|---|---|---|---|"]
+    for line in lines:
+        if isinstance(line, Row):
+            for goal in line.goals:
+                what = f"{line.what}: {goal.name}" if goal.name else line.what
+                out.append(
+                    f"| {what} | {goal.figure} | {goal.wanted} | {'met' if goal.met else '**missed**'} |"
+                )
+    return "\n".join(out) + "\n"
+
+
 def _told(figures: Sequence[tuple[str, Figure]]) -> str:
     return "<br>".join(f"{name} {figure}".strip() for name, figure in figures)
 

@@ -42,6 +42,7 @@ from runner.sandbox import (
     serve,
 )
 from tests.canaries import files_below, leaks
+from tests.figures import note
 
 T = TypeVar("T")
 
@@ -152,6 +153,7 @@ def lucca(scenario: Scenario, *, most_per_minute: int | None = REQUESTS_PER_MINU
             busiest = served.tell(lambda world: {d: world.max_requests_in_any_60_seconds(d) for d in domains})
             if most_per_minute is not None:
                 assert {domain: most for domain, most in busiest.items() if most > most_per_minute} == {}
+                note("budget", hosts=len(busiest))
         finally:
             future.cancel()
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from tests.figures import note
 from tests.killing.cases import FURTHER, MATRIX, STORIES
 from tests.killing.nights import House, bureau_in, house_of, play, run_mortally
 
@@ -42,7 +43,9 @@ def test_a_night_killed_anywhere_is_ended_by_the_next_run(
         ]
         for number, night in zip(numbers, nights, strict=True):
             with subtests.test(str(MATRIX[number])):
-                night.result()
+                told = night.result()
+                resumed = [] if told.resumed_seconds is None else [told.resumed_seconds]
+                note("kills", nights=1, again=int(told.kills > 1), resumed_seconds=resumed)
 
 
 @pytest.mark.parametrize("story", STORIES)

@@ -20,6 +20,7 @@ from tests.e2e.bureau import (
     executed_too_soon,
     lucca,
 )
+from tests.figures import note
 
 HOUR_SECONDS = 1.5
 SETTINGS = {
@@ -76,6 +77,7 @@ def test_a_night_killed_at_any_moment_is_finished_by_the_next_run(tmp_path: Path
         nights = [together.submit(_kill_and_run, tmp_path / str(seed), seed) for seed in seeds]
     for night in nights:
         night.result()
+        note("random kills", nights=1)
 
 
 def _kill_and_run(folder: Path, seed: int) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 from collections import Counter
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from runner.sandbox import Configuration, Scenario, TenantScenario, Trigger
 from tests.e2e.bureau import Bureau, lucca
+from tests.figures import note
 
 RACES = 100
 LANES = 3
@@ -51,10 +51,7 @@ def test_of_two_that_begin_in_the_same_millisecond_one_leaves_with_5_having_sent
     losers = [runner for race in told for runner in race if runner["code"] == 5]
     apart = [abs(one["late"] - other["late"]) for one, other in told]
     taken = sorted(loser["seconds"] for loser in losers)
-    print(  # noqa: T201 - figures to report; no test of a busy machine
-        f"{RACES} races, begun {statistics.median(apart) * 1e3:.2f} ms apart (median): who leaves does so after "
-        f"{statistics.median(taken) * 1e3:.0f} ms (median), {taken[-1] * 1e3:.0f} ms (longest)"
-    )
+    note("races", pairs=RACES, apart_seconds=apart, leaves_seconds=taken)
 
 
 def _race(bureaus: list[Bureau]) -> list[list[dict[str, float]]]:

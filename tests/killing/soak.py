@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from tests.figures import note
 from tests.killing.cases import FURTHER, MATRIX, STORIES, Case
 from tests.killing.nights import House, Told, house_of, play
 from tests.killing.ports import ANYWHERE, Death
@@ -141,6 +142,7 @@ def main() -> int:
         todo = islice(todo, options.nights)
     tally = soak(todo, time.monotonic() + 60 * options.minutes, keep=options.keep)
     say(str(tally))
+    note("soak", nights=tally.nights, kills=tally.kills, broken=tally.broken, resumed_seconds=tally.resumed)
     return 1 if tally.broken else 0
 
 
