@@ -19,7 +19,7 @@ from runner.settings import Settings
 
 T = TypeVar("T")
 
-_THREADS = ThreadPoolExecutor(16, thread_name_prefix="files")
+_THREADS = ThreadPoolExecutor(8, thread_name_prefix="files")
 """Where files are written and read: more would only queue at the disk and at the interpreter."""
 
 
