@@ -179,11 +179,11 @@ class Engine:
         """
         job = self.jobs[id_]
         spec = job.spec
-        running = agenda.may_be_running(job, self._clock.now(), self._policy)
         made = -job.triggers[-1].wall.timestamp() if spec.kind == "report" and job.remote_ids else 0.0
         in_flight = job.state not in (m.State.PENDING, m.State.FAILED)
         day = spec.ends_at if isinstance(spec, m.ExportSpec) else spec.due
-        return not running, made, not in_flight, day, id_
+        free = agenda.free_at(job, self._clock.now(), self._policy) == 0.0
+        return free, made, not in_flight, day, id_
 
     async def _let_finish(self) -> None:
         end = self._clock.now().boot_seconds + GRACE_SECONDS
@@ -273,6 +273,7 @@ class Engine:
                 self._open -= 1
             lane.clear()
         elif lane:
+            self._entries[lane[0]].not_before = agenda.free_at(job, self._clock.now(), self._policy)
             self._schedule(lane[0])
 
     async def _fetch_keys(self) -> None:

@@ -8,8 +8,10 @@ from random import Random
 from typing import Final
 
 WINDOW_SECONDS: Final = 60.0
-MARGIN_SECONDS: Final = 0.5
-"""A request arrives a little after it leaves, each by another little; the server counts arrivals."""
+MARGIN_SECONDS: Final = 0.1
+"""Two clocks do not run alike."""
+ARRIVES_WITHIN_SECONDS: Final = 5.0
+"""The server counts a request when it arrives: before its answer, and where there is none, so soon after it left."""
 _SHORTEST_DELAY_SECONDS: Final = 0.001  # Rounding must not make a caller ask again and again.
 
 POLITE_SHARE: Final = 5
@@ -23,26 +25,39 @@ LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 
 
 class Slot:
-    """One request of the budget. `at` is None from its taking until it has left (or certainly has not)."""
+    """One request of the budget.
+
+    Attributes:
+        at: by when the server has counted it; None from its taking until it has left (or certainly has not).
+    """
 
     __slots__ = ("at",)
 
     def __init__(self, at: float | None = None) -> None:
         self.at = at
 
+    def left(self, now: float) -> None:
+        """Its bytes leave."""
+        self.at = now + ARRIVES_WITHIN_SECONDS
+
+    def answered(self, now: float) -> None:
+        """Its answer begins, so it was counted by now."""
+        if self.at is not None:
+            self.at = min(self.at, now)
+
 
 class SlidingWindow:
-    """At most `limit` requests in any 60 s, counted by when they leave."""
+    """At most `limit` requests in any 60 s, by the server's count."""
 
     def __init__(self, limit: int, spent: Iterable[float] = ()) -> None:
         """A budget of `limit` requests a minute.
 
         Args:
             limit: requests per minute.
-            spent: when earlier requests left (an earlier run's), in any order.
+            spent: when earlier requests left (an earlier run's), in any order. Nobody knows when they were answered.
         """
         self._limit = limit
-        self._slots = [Slot(at) for at in spent]
+        self._slots = [Slot(at + ARRIVES_WITHIN_SECONDS) for at in spent]
 
     def delay_seconds(self, now: float, *, polite: bool = False) -> float:
         """Seconds until a request may be taken: 0 when one may now.

@@ -317,9 +317,10 @@ class Turn:
             self._waits_since = None
 
     def _left(self) -> None:
-        self._slot.at = self._turns._clock.now().boot_seconds  # noqa: SLF001
+        self._slot.left(self._turns._clock.now().boot_seconds)  # noqa: SLF001
 
     def _heard(self, status: int, headers: Mapping[str, str]) -> None:
+        self._slot.answered(self._turns._clock.now().boot_seconds)  # noqa: SLF001
         self._judge()
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             # Of any other answer nobody knows whether its sender looked at the key: it may be a proxy's.

@@ -36,6 +36,7 @@ from runner.jobs.model import (
     Transition,
 )
 from runner.journal import EventRow, Journal, Spend, StaleHolderError, hold
+from runner.journal.protocol import RECENT_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -406,12 +407,15 @@ def spent(seconds: float, *, boot: str = "boot", wall: datetime = AT) -> Spend:
 async def test_spends_of_this_boot_are_recent_by_its_clock_and_others_by_the_wall(journal: Journal) -> None:
     year = timedelta(days=365)
     recent = [
-        spent(940.001, wall=AT - year),
+        spent(1000.001 - RECENT_SECONDS, wall=AT - year),
         spent(1000),
-        spent(1, boot="other", wall=AT - timedelta(seconds=59)),
+        spent(1, boot="other", wall=AT - timedelta(seconds=RECENT_SECONDS - 1)),
         spent(1, boot="other", wall=AT + year),
     ]
-    old = [spent(940, wall=AT + year), spent(5000, boot="other", wall=AT - timedelta(seconds=60))]
+    old = [
+        spent(1000 - RECENT_SECONDS, wall=AT + year),
+        spent(5000, boot="other", wall=AT - timedelta(seconds=RECENT_SECONDS)),
+    ]
     for spend in (*old, *recent):
         await journal.spend(spend)
     assert await journal.recent_spends(Instant(AT, 1000.0, "boot")) == recent
@@ -422,7 +426,7 @@ async def test_old_spends_are_swept_away_now_and_then(journal: Journal) -> None:
         await journal.spend(spent(number))
     # By a clock that stands before all of them, whatever is left counts.
     left = await journal.recent_spends(Instant(AT, 0.0, "boot"))
-    assert [spend.boot_seconds for spend in left] == list(range(940, 1000))
+    assert [spend.boot_seconds for spend in left] == list(range(1000 - int(RECENT_SECONDS), 1000))
 
 
 # ── what was learnt ──────────────────────────────────────────────────────────────────────────────────────────────

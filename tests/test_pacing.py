@@ -1,5 +1,6 @@
 """A host never gets more than its share in any minute, and never waits for less than it could have."""
 
+import heapq
 from itertools import pairwise
 from random import Random
 
@@ -8,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.pacing import (
+    ARRIVES_WITHIN_SECONDS,
     BAD_ANSWERS,
     LONGEST_PAUSE_SECONDS,
     LONGEST_RETRY_AFTER_SECONDS,
@@ -83,6 +85,7 @@ def test_who_sends_as_fast_as_allowed_gets_the_whole_rate(limit: int, requests: 
 @example(1, [5.0, 50.0], 200.0)
 def test_the_delay_is_exactly_what_the_record_asks_for(limit: int, spent: list[float], now: float) -> None:
     window = SlidingWindow(limit, spent)
+    spent = [at + ARRIVES_WITHIN_SECONDS for at in spent]
     turn = wait_for_a_turn(window, now)
     assert most_within([*spent, turn], SPAN) <= max(limit, most_within(spent, SPAN))
     assert sum(1 for at in spent if turn - SPAN < at) < limit
@@ -110,14 +113,36 @@ def test_a_lowered_limit_waits_for_the_right_one_though_they_left_out_of_order()
 
 def test_an_earlier_run_counts() -> None:
     window = SlidingWindow(2, spent=[30.0, 10.0])
-    assert window.delay_seconds(40.0) == pytest.approx(10.0 + SPAN - 40.0)
-    assert window.delay_seconds(10.0 + SPAN) == 0
+    counted = 10.0 + ARRIVES_WITHIN_SECONDS
+    assert window.delay_seconds(40.0) == pytest.approx(counted + SPAN - 40.0)
+    assert window.delay_seconds(counted + SPAN + 0.001) == 0
+
+
+@given(LIMITS, st.lists(st.tuples(st.floats(0, 30), st.floats(0, 5), st.floats(0, 90)), max_size=40))
+def test_in_any_minute_never_more_arrive_than_the_limit(
+    limit: int, requests: list[tuple[float, float, float]]
+) -> None:
+    """A request is on the road for a while, which its sender does not see: only its answer says that it has arrived."""
+    window = SlidingWindow(limit)
+    now = 0.0
+    arrivals: list[float] = []
+    answers: list[tuple[float, int, Slot]] = []
+    for pause, road, more in requests:
+        now = wait_for_a_turn(window, now + pause)
+        while answers and answers[0][0] <= now:
+            answered, _, slot = heapq.heappop(answers)
+            slot.answered(answered)
+        slot = window.take()
+        slot.left(now)
+        arrivals.append(now + road)
+        heapq.heappush(answers, (now + road + more, len(arrivals), slot))
+    assert most_within(arrivals, WINDOW_SECONDS) <= limit
 
 
 def test_a_request_on_its_way_holds_its_place_until_it_has_left_for_a_minute() -> None:
     window = SlidingWindow(1)
     slot = window.take()
-    assert window.delay_seconds(500.0) == SPAN
+    assert window.delay_seconds(500.0) == pytest.approx(SPAN)
     slot.at = 500.0
     assert window.delay_seconds(500.0 + SPAN - 1) == pytest.approx(1.0)
 

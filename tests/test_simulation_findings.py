@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from runner.clock import wait_for
 from runner.dates import parse_period
 from runner.jobs import model as m
-from runner.jobs.agenda import may_be_running
+from runner.jobs.agenda import free_at
 from runner.jobs.machine import stamp
 from runner.journal import SqliteJournal
 from runner.output import Disk, Output
-from runner.sandbox import Configuration, StaffExport, TenantScenario, Trigger
+from runner.sandbox import Configuration, Fault, RequestRecord, StaffExport, Status, TenantScenario, Trigger
 from tests.nights import DOMAIN, TONIGHT, Setting, export, night, report, tenant
 from tests.virtual import NIGHT, VirtualClock, run_virtual
 
@@ -197,6 +197,22 @@ def test_what_lucca_may_be_working_on_keeps_its_lane(tmp_path: Path) -> None:
     assert first.at_seconds >= 1000.0 - 60.0 + 3600.0
 
 
+def test_a_job_that_fails_keeps_its_lane_while_lucca_may_be_working_on_it(tmp_path: Path) -> None:
+    """A later date asked for meanwhile might be made first, and take the hours that belong to the older one."""
+
+    def bend(record: RequestRecord) -> Fault | None:
+        return Status(403) if record.kind == "poll" and record.at_seconds < 1000.0 + 600.0 else None
+
+    jobs = [triggered(_until(MONDAY), 60.0, baseline_id=9999)]
+    host = TenantScenario(domain=DOMAIN, requests_per_minute=100_000)
+    setting = Setting(journal=lambda journal: Prepared(journal, jobs), bend=bend)
+    told = night(tmp_path, [tenant(exports=[export(ends_at="daily")])], [host], setting)
+    assert told.code == 3
+    (trigger,) = told.triggers
+    assert trigger.ends_at == "2026-11-24T00:00:00"
+    assert trigger.at_seconds >= 1000.0 - 60.0 + 3600.0
+
+
 def test_of_several_reports_the_one_that_may_still_be_there_goes_first(tmp_path: Path) -> None:
     """Each POST deletes the report before it: an older date's would have cost the newer one what was made for it."""
     entry = report(period=parse_period("yesterday"))
@@ -222,13 +238,13 @@ def test_whether_an_export_may_be_on_its_way_is_told_by_its_hour() -> None:
         now = clock.now()
         job = m.Job(id=1, spec=_until(TONIGHT), state=m.State.POLLING, triggers=(stamp(now),))
         policy = Setting().policy
-        assert may_be_running(job, now, policy)
+        assert free_at(job, now, policy) == now.boot_seconds + 3600
         await clock.wait(3599)
-        assert may_be_running(job, clock.now(), policy)
+        assert free_at(job, clock.now(), policy) == now.boot_seconds + 3600
         await clock.wait(1)
-        assert not may_be_running(job, clock.now(), policy)
+        assert free_at(job, clock.now(), policy) == 0
         clock.reboot("boot-2")
         clock.shift_wall(-86_400)
-        assert may_be_running(job, clock.now(), policy), "no clock can tell, so it may"
+        assert free_at(job, clock.now(), policy) == clock.now().boot_seconds + 3600, "no clock can tell"
 
     run_virtual(tells)

@@ -13,6 +13,7 @@ from runner.jobs.agenda import Step
 from runner.jobs.model import Job
 from runner.journal import Spend
 from runner.lucca import Purpose, Request
+from runner.pacing import ARRIVES_WITHIN_SECONDS, MARGIN_SECONDS, WINDOW_SECONDS
 from runner.transport import Answer, NotSentError, Stream
 from runner.turns import Client, Limits, Tenant, Turn, Turns
 
@@ -297,7 +298,9 @@ def test_what_an_earlier_run_sent_counts_and_of_several_budgets_the_least() -> N
     for id_ in range(3):
         desk.turns.ask(bis, id_, URGENT)
     assert desk.all() == [0]
-    assert desk.turns.next_moment() == pytest.approx(990.0 + 60.5)
+    assert desk.turns.next_moment() == pytest.approx(
+        990.0 + ARRIVES_WITHIN_SECONDS + WINDOW_SECONDS + MARGIN_SECONDS
+    )
 
 
 async def test_a_pause_holds_one_host_and_a_shorter_one_does_not_end_it() -> None:

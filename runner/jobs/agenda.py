@@ -216,12 +216,20 @@ def elapsed_seconds(job: Job, now: Instant) -> float | None:
     return elapsed if elapsed >= 0 else None
 
 
-def may_be_running(job: Job, now: Instant, policy: Policy) -> bool:
-    """Whether the last trigger's export may still be on its way: nothing came of it, and its hour is not over."""
-    if not isinstance(job.spec, ExportSpec) or not job.triggers or job.finished or job.remote_ids:
-        return False
+def free_at(job: Job, now: Instant, policy: Policy) -> float:
+    """The boot second from which nothing that this job asked for can still be on its way; 0 where nothing is.
+
+    That is the end of the hour since its trigger. A job that failed is no exception, unless its POST was answered with
+    a no: whoever asks for another date of its configuration meanwhile may get it first, and the older one's hours too.
+    """
+    if not isinstance(job.spec, ExportSpec) or not job.triggers or job.remote_ids:
+        return 0.0
+    before_it_failed = job.history[-2].state if job.finished and len(job.history) > 1 else None
+    if before_it_failed in (State.TRIGGERED, State.RETRIED):
+        return 0.0
     elapsed = elapsed_seconds(job, now)
-    return elapsed is None or elapsed < policy.retrigger_after_seconds
+    left = policy.retrigger_after_seconds - (elapsed or 0.0)
+    return now.boot_seconds + left if left > 0 else 0.0
 
 
 def owes_a_look(job: Job, now: Instant) -> bool:

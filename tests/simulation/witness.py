@@ -64,6 +64,7 @@ class Witness:
         self.refreshed = False  # whether wishes of known jobs were stored anew, which no event tells
         self._seconds = seconds
         self._hour_seconds = hour_seconds
+        self._intended: dict[Identity, float] = {}
         self._lost: set[Identity] = set()  # whose POST an earlier run took along
         self._visible: dict[tuple[str, int], set[int]] = {}
         self._listed: dict[tuple[str, int], float] = {}
@@ -112,6 +113,7 @@ class Witness:
         self._lost.discard(spec.identity)
         if event == "Triggered":
             self._lane_is_free(after)
+            self._intended[spec.identity] = self._seconds()
         if spec.kind == "report":
             self._hold_reports(before, after)
 
@@ -133,10 +135,13 @@ class Witness:
         return job.remote_ids[-1] == self._newest_report[job.spec.domain]
 
     def _may_be_running(self, job: Job) -> bool:
-        if job.state not in _IN_FLIGHT or job.remote_ids:
+        failed = job.state is State.FAILED and len(job.history) > 1 and job.history[-2].state is State.POLLING
+        if not (failed or job.state in _IN_FLIGHT) or job.remote_ids:
             return False
         subject, since = job.spec.identity.subject, self._seconds() - self._hour_seconds
-        return job.state in _POSTING or any(
+        # The export of a POST that a crash took along has come within its hour, or never will.
+        intended = self._intended.get(job.spec.identity, 0.0) > since
+        return (intended and job.state in _POSTING) or any(
             asked.at_seconds > since
             and asked.domain == job.spec.domain
             and f"{asked.configuration_id}@{asked.ends_at[:10]}" == subject
