@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from tests.controls import CONTROLS
 from tests.controls.model import Control
 from tests.controls.play import SCHEDULES, Copy, Verdict, play
+from tests.figures import note
 
 
 def main() -> int:
@@ -32,6 +33,8 @@ def main() -> int:
     if options.write:
         options.write.parent.mkdir(parents=True, exist_ok=True)
         options.write.write_text(json.dumps(_document(verdicts, seconds), indent=1) + "\n", encoding="utf-8")
+    if not options.only:
+        note("controls", planted=len(chosen), caught=caught)
     _say(f"{len(chosen)} faults planted, {caught} caught, in {seconds:.0f} s")
     return 0 if chosen and caught == len(chosen) else 1
 

@@ -86,7 +86,9 @@ class Copy:
                 shutil.copy2(source, target)
 
     def _run(self, *arguments: str | Path, compiled: bool = False) -> subprocess.CompletedProcess[str]:
-        environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        environ = {
+            name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "FIGURES")
+        }
         environ |= {
             "PYTHONPATH": str(self.root),
             "PYTHONDONTWRITEBYTECODE": "" if compiled else "1",

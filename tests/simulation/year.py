@@ -28,6 +28,7 @@ from runner.jobs.model import Job
 from runner.journal import JournalReader
 from runner.plan import plan
 from runner.settings import Until
+from tests.figures import note
 from tests.simulation import judge, tally
 from tests.simulation.play import Theatre
 from tests.simulation.stage import perform
@@ -270,6 +271,13 @@ def main() -> int:
         f"{figures['export job'] + figures['report job']} jobs, {figures['request']} requests, {figures['run']} runs, "
         f"{figures['crash']} crashes, {figures['new version']} new versions in {time.monotonic() - began:.0f} s; "
         f"{len(report.violations)} broken"
+    )
+    note(
+        "year",
+        nights=options.nights,
+        jobs=figures["export job"] + figures["report job"],
+        crashes=figures["crash"],
+        broken=len(report.violations),
     )
     return 1 if report.violations else 0
 
