@@ -28,6 +28,9 @@ class VirtualEventLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._seconds = 0.0
+        self._clock_resolution = (
+            1e-6  # a timer is due within it; a nanosecond is lost in a year's floating point
+        )
         self._selector = self  # `BaseEventLoop` asks it when nothing is ready
         self._listeners: dict[tuple[str, int], Callable[[], asyncio.BaseProtocol]] = {}
 

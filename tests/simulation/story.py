@@ -44,7 +44,7 @@ Where = Literal["effect", "record", "trigger", "received", "download", "disk", "
 HowEnded = Literal["crash", "stop"]
 JournalFate = Literal["kept", "lost", "restored"]
 Size = Literal["small", "whole"]
-WHOLE_ONE_IN: Final = 6
+WHOLE_ONE_IN: Final = 10
 """So often a story is a whole one, unless its size is asked for."""
 
 
@@ -90,7 +90,7 @@ SMALL: Final = Scale(
     hosts=(1, 1, 1, 1, 1, 1, 1, 2),
     jobs=(1, 1, 1, 2, 2),
     nights=(1, 1, 1, 1, 2),
-    starts=(1, 2, 3, 3),
+    starts=(1, 2, 2, 3),
     calm_runs=(1, 1, 2),
     polls=(1, 2),
     report_polls=(30.0, 60.0),
