@@ -98,7 +98,7 @@ class _Loader:
     def load(self) -> None:
         entries = Entries(self.shown_path, self.path.parent, self.allowed_hosts)
         try:
-            content = read_capped(self.path, FILE_MAX_BYTES)
+            content = read_capped(self.path, FILE_MAX_BYTES, any_kind=True)
             document = Document(content)
             used = self._read_meanwhile(entries, document)
             values = keys_of(

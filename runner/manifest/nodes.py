@@ -5,6 +5,8 @@ YAML. What is refused in one place (an alias, a tag, a nest too deep) becomes a 
 stops the entry it stands in and not the whole file. Nodes form no cycles, so the collector need not know them.
 """
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,14 +80,21 @@ class UnusableFileError(Exception):
         return f"{file}:{self.line}:{self.column}: {self}" if self.line else f"{file}: {self}"
 
 
-def read_capped(path: Path, max_bytes: int) -> bytes:
+def read_capped(path: Path, max_bytes: int, *, any_kind: bool = False) -> bytes:
     """The content of a file that is not larger than this.
+
+    Args:
+        path: where it is.
+        max_bytes: the most that it may hold.
+        any_kind: it may be a pipe or a device too, and is waited for. Else one would hold up everybody for ever.
 
     Raises:
         UnusableFileError: it cannot be read, or is larger.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=None if any_kind else _open_at_once) as file:
+            if not any_kind and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnusableFileError("cannot be read: it is no regular file")
             content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         raise UnusableFileError(
@@ -94,6 +103,10 @@ def read_capped(path: Path, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise UnusableFileError(f"is larger than {max_bytes // (1024 * 1024)} MB")
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class Document:
