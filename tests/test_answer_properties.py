@@ -5,13 +5,15 @@ import json
 import zlib
 from base64 import b64encode
 from collections.abc import Callable
+from itertools import cycle
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runner.content import ExportContent, ExportReader
 from runner.content import NotContentError as NotExportError
-from runner.content import read_export_content
 from runner.credentials import Secret
 from runner.lucca import (
     LOOK_BACK,
@@ -42,12 +44,29 @@ KEYS = (
     "title",
     "errors",
 )
+
+
+def read_export(
+    body: bytes, sizes: tuple[int, ...] = (7,), block_bytes: int = 1
+) -> tuple[ExportContent, list[bytes]]:
+    """The content and its entries, from pieces of these sizes."""
+    entries: list[bytes] = []
+    reader = ExportReader(lambda batch: entries.extend(map(bytes, batch)), block_bytes=block_bytes)
+    at = 0
+    for size in cycle(sizes):
+        if at >= len(body):
+            return reader.finish(), entries
+        reader.feed(body[at : at + size])
+        at += size
+    raise AssertionError("there are sizes without end")
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     "list": read_export_list,
     "identity": read_export_identity,
     "created": read_created_id,
     "status": lambda body: read_report_status(body, 72),
-    "content": read_export_content,
+    "content": read_export,
 }
 
 in_any_case = st.sampled_from(KEYS).flatmap(
@@ -145,6 +164,131 @@ def test_a_file_that_begins_like_a_page_is_none(rest: bytes, format_: str) -> No
     for start in (b"<!DOCTYPE html>", b"\xef\xbb\xbf<html>", b" \n<HTML>"):
         with pytest.raises(NotContentError):
             check_report_content(start + rest, len(start + rest), {}, format_)
+
+
+# ── contents ──
+
+ENTRY_KEYS = ("id", "name", "amount", "owner", "entries", "data", "axisSections")
+words = st.text(max_size=6) | st.sampled_from(
+    [
+        '}, {"id": 3',
+        "{",
+        "}",
+        "]}",
+        '","',
+        "\\",
+        '"',
+        "],",
+        "entries",
+        '"entries": [',
+        "é",
+        "\U0001f600",
+        "\0",
+        "/",
+    ]
+)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-99, 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | words,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(ENTRY_KEYS) | words, inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+exports = st.builds(
+    lambda entries, before, after, indent, plain, capitals: json.dumps(
+        {
+            "data": {
+                **{f"a{n}": value for n, value in enumerate(before)},
+                "id": 341,
+                "ENTRIES" if capitals else "entries": entries,
+                **{f"b{n}": value for n, value in enumerate(after)},
+            }
+        },
+        indent=indent,
+        ensure_ascii=plain,
+    ).encode(),
+    st.lists(values, max_size=6),
+    st.lists(values, max_size=2),
+    st.lists(values, max_size=2),
+    st.none() | st.integers(0, 2),
+    st.booleans(),
+    st.booleans(),
+)
+damages = st.lists(
+    st.tuples(
+        st.integers(0, 10**6),
+        st.integers(0, 3),
+        st.sampled_from(
+            [b"", *(bytes([sign]) for sign in b'{}[],:"\\ 0-.eNtn\n\xff'), b"},{", b"[]", b'"entries":[']
+        ),
+    ),
+    min_size=1,
+    max_size=3,
+)
+sizes = st.lists(st.integers(1, 60), min_size=1, max_size=5).map(tuple)
+blocks = st.sampled_from([1, 10, 40, 1000])
+
+
+def as_python_reads(body: bytes) -> list[Any] | None:
+    """The entries of an export as the plainest reading has them; None where it is no JSON at all."""
+
+    def refuse(constant: str) -> object:
+        raise ValueError(constant)
+
+    try:
+        document: dict[str, Any] = json.loads(body.decode(), parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return None
+    data: dict[str, Any] = next(value for key, value in document.items() if key.lower() == "data")
+    (entries,) = (value for key, value in data.items() if key.lower() == "entries")
+    return [mended(entry) for entry in entries]
+
+
+def mended(value: Any) -> Any:
+    """With U+FFFD for each half of a letter."""
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= sign <= "\udfff" else sign for sign in value)
+    if isinstance(value, list):
+        return [mended(each) for each in value]
+    if isinstance(value, dict):
+        return {mended(key): mended(each) for key, each in value.items()}
+    return value
+
+
+@given(body=exports, sizes=sizes, block_bytes=blocks)
+def test_an_export_reads_the_same_in_whatever_pieces_it_comes(
+    body: bytes, sizes: tuple[int, ...], block_bytes: int
+) -> None:
+    content, entries = read_export(body, sizes, block_bytes)
+    assert content.id == 341
+    assert content.entries == len(entries)
+    assert [json.loads(entry) for entry in entries] == as_python_reads(body)
+
+
+@given(body=exports, damage=damages, sizes=sizes, block_bytes=blocks)
+def test_a_damaged_export_is_refused_or_reads_as_the_plainest_reading_does(
+    body: bytes, damage: list[tuple[int, int, bytes]], sizes: tuple[int, ...], block_bytes: int
+) -> None:
+    for where, length, put in damage:
+        at = where % (len(body) + 1)
+        body = body[:at] + put + body[at + length :]
+    try:
+        _, entries = read_export(body, sizes, block_bytes)
+    except NotExportError:
+        return
+    assert [json.loads(entry) for entry in entries] == as_python_reads(body)
+
+
+@given(body=exports, where=st.integers(0, 10**6), sizes=sizes, block_bytes=blocks)
+def test_an_export_that_is_cut_anywhere_is_refused(
+    body: bytes, where: int, sizes: tuple[int, ...], block_bytes: int
+) -> None:
+    with pytest.raises(NotExportError):
+        read_export(body[: where % len(body)], sizes, block_bytes)
 
 
 # ── encodings ────────────────────────────────────────────────────────────────────────────────────────────────────
