@@ -4,11 +4,13 @@ Owns the dice of the year: which client wants what by which rule, what becomes o
 what the manifest and the settings of a new version change, and how each night goes. Must not know how it is played.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Final
+
+from msgspec.structs import replace
 
 from runner.credentials import EnvSecret
 from runner.dates import parse_date_rule, parse_period
