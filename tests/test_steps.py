@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,25 @@ def test_an_export_that_lies_about_itself_is_asked_again_and_then_a_bad_answer(
         told = night(tmp_path / str(last), [tenant(exports=[export()])], [lying])
         found = told.jobs["acme/payroll"].error
         assert (told.code, found.code if found else None, told.triggers) == (code, error, [])
+
+
+def test_a_late_first_export_is_found_though_a_later_number_was_seen_before_the_second_trigger(
+    tmp_path: Path,
+) -> None:
+    """Lucca may number an export when it begins. Were the baseline taken anew, this one would lie below it for ever."""
+    late = Trigger(seconds=4000.0, answer=Status(504), numbered_early=True)
+    lost = Trigger(completes=False, answer=Status(504))
+    by_hand = StaffExport(at_seconds=1800.0, ends_at=date(2026, 11, 16))
+    told = night(
+        tmp_path,
+        [tenant(exports=[export()])],
+        [host(configurations=(Configuration(triggers=(late, lost)),), staff_exports=(by_hand,))],
+    )
+    assert told.code == 0
+    job, (first, second) = told.jobs["acme/payroll"], told.triggers
+    assert (job.state, job.remote_ids, second.export_id) == (m.State.DOWNLOADED, (first.export_id,), None)
+    (theirs,) = job.foreign_ids
+    assert theirs > job.remote_ids[0]
 
 
 def test_an_export_that_was_archived_meanwhile_is_nobodys(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Generation:
     ends_on: date
     started_seconds: float
     ends_seconds: float | None
+    number: int | None = None
     trigger_index: int | None = None
     export_id: int | None = None
     refused: str | None = None
@@ -202,6 +203,8 @@ class Exports:
             generation.ends_seconds = None
             if ledger.configuration.nothing_new == "rejected":
                 generation.refused = "There is nothing to export for this period"
+        if plan.numbered_early:
+            generation.number = self._draw_number()
         if generation.ends_seconds is not None:
             self._at(generation.ends_seconds, lambda at: self._complete(generation, at))
         return generation
@@ -214,20 +217,34 @@ class Exports:
     def _complete(self, generation: Generation, at: float) -> None:
         if generation.abandoned or (generation.plan.stops_with_client and generation.is_gone()):
             return
-        export = self._make(generation.configuration_id, generation.ends_on, at, "trigger")
+        number = self._draw_number() if generation.number is None else generation.number
+        export = self._make(generation.configuration_id, generation.ends_on, at, "trigger", number)
         generation.export_id = export.record.id
         self._produced(generation)
 
     def _make_by_hand(self, staff: StaffExport, at: float) -> None:
-        self._make(staff.configuration_id, staff.ends_at, at, "staff", archived=staff.archived)
+        number = self._draw_number()
+        self._make(staff.configuration_id, staff.ends_at, at, "staff", number, archived=staff.archived)
+
+    def _draw_number(self) -> int:
+        number = self._next_id
+        self._next_id += self._chance.choice((1, 1, 1, 2))
+        return number
 
     def _make(
-        self, configuration_id: int, ends_on: date, at: float, origin: str, *, archived: bool = False
+        self,
+        configuration_id: int,
+        ends_on: date,
+        at: float,
+        origin: str,
+        id_: int,
+        *,
+        archived: bool = False,
     ) -> Export:
         taken = self.ledgers[configuration_id].take(ends_on)
         created_at = self._wall_at(at)
         record = ExportRecord(
-            id=self._next_id,
+            id=id_,
             domain=self._tenant.domain,
             configuration_id=configuration_id,
             starts_at=midnight(taken.starts_on),
@@ -240,9 +257,9 @@ class Exports:
         )
         name = f"Export du {created_at:%d/%m/%Y}"
         export = Export(record, name, taken, self._row(record, name))
-        self._ids.append(record.id)
-        self._exports.append(export)
-        self._next_id += self._chance.choice((1, 1, 1, 2))
+        place = bisect_right(self._ids, id_)
+        self._ids.insert(place, id_)
+        self._exports.insert(place, export)
         return export
 
     def _row(self, record: ExportRecord, name: str) -> dict[str, Any]:
@@ -269,7 +286,8 @@ class Exports:
         for months_ago in range(configuration.history, 0, -1):
             ends_on = opened - timedelta(days=28 * (months_ago - 1))
             ledger.exported_until = ends_on - timedelta(days=28)
-            self._make(configuration.id, ends_on, now - months_ago * 28 * 86_400, "history")
+            at = now - months_ago * 28 * 86_400
+            self._make(configuration.id, ends_on, at, "history", self._draw_number())
         # History carries no corrections of its own: the first export of the night starts clean.
         ledger.exported_until = opened
         ledger.corrections_exported = ledger.corrections_entered

@@ -25,6 +25,7 @@ class Trigger:
         answer: what the client sees in place of the export's id.
         answer_seconds: when it sees that.
         stops_with_client: whether a client that leaves takes the generation with it.
+        numbered_early: whether it gets its number when it begins, so that one that ends sooner may have a higher one.
     """
 
     completes: bool = True
@@ -32,6 +33,7 @@ class Trigger:
     answer: Replacing | None = None
     answer_seconds: float = 0.0
     stops_with_client: bool = False
+    numbered_early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
