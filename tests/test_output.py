@@ -625,6 +625,19 @@ async def test_what_is_published_in_pieces_is_whole_or_not_there(root: Path) -> 
     assert tree(root) == ["2026-11-24/run.json"]
 
 
+async def test_the_beginning_of_a_published_file_is_to_be_had_where_there_is_one(
+    root: Path, tmp_path: Path
+) -> None:
+    output = output_at(root)
+    assert await output.beginning(NIGHT, "run.json", 3) == b""
+    await output.publish(NIGHT, "run.json", b"running")
+    assert await output.beginning(NIGHT, "run.json", 3) == b"run"
+    (tmp_path / "elsewhere").write_bytes(b"not ours")
+    (root / "2026-11-24/run.json").unlink()
+    (root / "2026-11-24/run.json").symlink_to(tmp_path / "elsewhere")
+    assert await output.beginning(NIGHT, "run.json", 3) == b""
+
+
 async def test_publishing_again_replaces_the_whole(root: Path) -> None:
     output = output_at(root)
     for content in (b"running" * 1000, b"ok"):

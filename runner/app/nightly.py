@@ -27,7 +27,17 @@ from runner.journal import Journal, StaleHolderError
 from runner.manifest import Manifest, Problem, Tenant
 from runner.output import Offload, Output, sha256sums
 from runner.plan import Planned
-from runner.summary import Language, Night, TenantInfo, document_pieces, exit_code, outcome, page_pieces
+from runner.summary import (
+    BEGINNING_BYTES,
+    Language,
+    Night,
+    TenantInfo,
+    document_pieces,
+    exit_code,
+    outcome,
+    page_pieces,
+    says_running,
+)
 from runner.turns import Client, Limits, SenderPort
 
 REWRITTEN_SECONDS: Final = 60.0
@@ -116,10 +126,14 @@ class Nightly:
                 await ports.journal.finish_night(died, self._started.wall, "died")
         engine = await self._take_in()
         try:
-            # Before the first request: a night that dies at once must be seen as one that ran.
-            await self.publish()
+            # Before the first request a night must be seen as one that runs, for it may die at once. Where the run
+            # before it died, it is seen so already.
+            beginning = await ports.output.beginning(order.date, "run.json", BEGINNING_BYTES)
+            seen = says_running(beginning)
+            if not seen:
+                await self.publish()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._rewrite)
+                tasks.start_soon(self._rewrite, seen)
                 await engine.run(until_boot_seconds=self._deadline())
                 tasks.cancel_scope.cancel()
         except Exception as caught:  # noqa: BLE001 - told, then raised
@@ -202,7 +216,9 @@ class Nightly:
         with suppress(Exception):  # the trouble itself is about to be raised
             await self.publish()
 
-    async def _rewrite(self) -> None:
+    async def _rewrite(self, at_once: bool) -> None:  # noqa: FBT001 - start_soon takes no keywords
+        if at_once:
+            await self.publish()
         while True:
             await self._ports.clock.wait(REWRITTEN_SECONDS)
             await self.publish()

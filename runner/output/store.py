@@ -314,6 +314,25 @@ class Output:
             return f"it has {size_bytes} bytes, {record.size_bytes} are recorded"
         return None if sha256 == record.sha256 else "its content is not what was recorded"
 
+    async def beginning(self, night: date, name: str, size_bytes: int) -> bytes:
+        """How `run.json` or its like begins; nothing where none stands there that can be read.
+
+        Raises:
+            ValueError: the name is not ours.
+        """
+        place = published_place(night, name)
+        return await self._offload(lambda: self._beginning(place, size_bytes))
+
+    def _beginning(self, place: Place, size_bytes: int) -> bytes:
+        unreadable = contextlib.suppress(MissingFolderError, StorageError, OSError)
+        with unreadable, self._tree.folder(*place.folders) as folder:
+            fd = self._disk.open_read(place.filename, folder=folder)
+            try:
+                return self._disk.read(fd, size_bytes)
+            finally:
+                self._tree.close(fd)
+        return b""
+
     async def publish(self, night: date, name: str, content: bytes | Iterable[bytes]) -> None:
         """Replace `run.json` or its like, whole: a reader sees the old one or the new one.
 

@@ -3,7 +3,7 @@
 Plain values in, text out: nothing here stores, sends or reads a clock; its own templates are all that it loads.
 """
 
-from runner.summary.document import document_pieces, encode, run_document
+from runner.summary.document import BEGINNING_BYTES, document_pieces, encode, run_document, says_running
 from runner.summary.exitcode import exit_code
 from runner.summary.night import Night, Outcome, Problem, TenantInfo, counts, outcome, wants_a_person
 from runner.summary.page import page, page_pieces, verdict_line
@@ -12,6 +12,7 @@ from runner.summary.story import StatusTable, status_table, story
 from runner.summary.texts import LANGUAGES, Language
 
 __all__ = [
+    "BEGINNING_BYTES",
     "LANGUAGES",
     "Language",
     "Night",
@@ -28,6 +29,7 @@ __all__ = [
     "page_pieces",
     "run_document",
     "run_schema",
+    "says_running",
     "status_table",
     "story",
     "verdict_line",

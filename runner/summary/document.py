@@ -17,6 +17,8 @@ from runner.summary.night import Night, counts, ordered, outcome
 SCHEMA_VERSION = 1
 _NO_JOBS = b'\n  "jobs": []'
 _JOBS_AT_ONCE = 500
+BEGINNING_BYTES = 200
+"""So much of the file holds its outcome."""
 
 
 def run_document(night: Night) -> dict[str, Any]:
@@ -37,6 +39,11 @@ def document_pieces(night: Night) -> Iterator[bytes]:
         # What stands between the brackets, two steps further in; no text of a job holds a line's end as such.
         yield (b"," if start else b"") + listed[1:-3].replace(b"\n", b"\n  ")
     yield b"\n  ]" + after
+
+
+def says_running(beginning: bytes) -> bool:
+    """Whether a run.json that begins so says that its night is running, or died."""
+    return b'\n  "outcome": "running",' in beginning
 
 
 def _around(night: Night) -> dict[str, Any]:
