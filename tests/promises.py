@@ -149,6 +149,13 @@ PROMISES: Final = (
         _cases("tests/test_output.py", "tests/test_output_crashes.py"),
     ),
     Promise(
+        "What was said to be on disk survives a power cut",
+        "the power is cut between any two effects on files: bytes that were not flushed are gone, names are gone or "
+        "kept; then the next run",
+        "pytest tests/test_power_cuts.py",
+        _told("power", "{:,.0f} cuts, no file torn, none missing that was told", "cuts"),
+    ),
+    Promise(
         "Trouble with the disk ends with 6, tears no file and triggers nothing whose intent is not stored",
         "full and read-only disks, no descriptors left, network shares, damaged and newer journals",
         "pytest tests/e2e/test_storage.py tests/test_journal_files.py",

@@ -15,6 +15,7 @@ import pytest
 
 from runner.jobs.model import FileRecord
 from runner.output import Disk, Output, PlaceResult
+from tests.figures import note
 from tests.test_output_crashes import (
     CSV,
     JSON,
@@ -142,6 +143,7 @@ async def test_a_power_cut_between_any_two_effects_costs_nothing_that_was_said_t
                     assert content in {RUN_JSON: (b"running", b"ok")}.get(path, (whole.get(path),))
                     assert path in named or path == RUN_JSON
             await goes_on(tmp_path / f"{survived}-{variant}", left, dict(named), whole)
+    note("power", cuts=effects)
 
 
 async def goes_on(
