@@ -175,15 +175,16 @@ class Engine:
     def _lane_order(self, id_: int) -> tuple[bool, float, bool, date, int]:
         """Within a lane what Lucca may be working on goes first, then what is in flight, then the oldest date.
 
-        Of a lane's reports only the one that was created last can still be there: any other one's POST would delete it.
+        Only what was asked for last can still be on its way, or there: any other report was deleted by its POST.
         """
         job = self.jobs[id_]
         spec = job.spec
-        made = -job.triggers[-1].wall.timestamp() if spec.kind == "report" and job.remote_ids else 0.0
+        free = agenda.free_at(job, self._clock.now(), self._policy) == 0.0
+        last = None if free and not (spec.kind == "report" and job.remote_ids) else job.triggers[-1]
+        asked = 0.0 if last is None else -(last.server_date or last.wall).timestamp()
         in_flight = job.state not in (m.State.PENDING, m.State.FAILED)
         day = spec.ends_at if isinstance(spec, m.ExportSpec) else spec.due
-        free = agenda.free_at(job, self._clock.now(), self._policy) == 0.0
-        return free, made, not in_flight, day, id_
+        return free, asked, not in_flight, day, id_
 
     async def _let_finish(self) -> None:
         end = self._clock.now().boot_seconds + GRACE_SECONDS

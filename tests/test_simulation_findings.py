@@ -243,7 +243,12 @@ def test_whether_an_export_may_be_on_its_way_is_told_by_its_hour() -> None:
         assert free_at(job, clock.now(), policy) == now.boot_seconds + 3600
         await clock.wait(1)
         assert free_at(job, clock.now(), policy) == 0
+        told = replace(job, triggers=(stamp(now, now.wall),))
         clock.reboot("boot-2")
+        assert free_at(job, clock.now(), policy) == 0
+        assert free_at(told, clock.now(), policy) > 0, (
+            "the host has not told its time yet, and this clock may be set"
+        )
         clock.shift_wall(-86_400)
         assert free_at(job, clock.now(), policy) == clock.now().boot_seconds + 3600, "no clock can tell"
 

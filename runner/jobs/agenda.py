@@ -227,7 +227,10 @@ def free_at(job: Job, now: Instant, policy: Policy) -> float:
     before_it_failed = job.history[-2].state if job.finished and len(job.history) > 1 else None
     if before_it_failed in (State.TRIGGERED, State.RETRIED):
         return 0.0
-    elapsed = elapsed_seconds(job, now)
+    last = job.triggers[-1]
+    # The host's clock would tell, and was not heard yet: this machine's may have been set meanwhile.
+    untold = last.boot_id != now.boot_id and last.server_date is not None and job.live.server_date is None
+    elapsed = None if untold else elapsed_seconds(job, now)
     left = policy.retrigger_after_seconds - (elapsed or 0.0)
     return now.boot_seconds + left if left > 0 else 0.0
 

@@ -376,7 +376,7 @@ def _no_report_was_evicted_by_ourselves(theatre: "Theatre") -> None:
         unanswered = witness.unanswered_reports.get(eviction.domain, ())
         for hold in held or ():
             if any(
-                asked < hold.from_seconds and asked > eviction.at_seconds - LATE_SECONDS
+                asked <= hold.from_seconds and asked > eviction.at_seconds - LATE_SECONDS
                 for asked in unanswered
             ):
                 continue  # a POST that nobody heard of any more was carried out late
