@@ -21,7 +21,7 @@ import anyio.lowlevel
 import structlog
 from msgspec.structs import replace
 
-from runner.clock import Clock, wait_for
+from runner.clock import Clock, Instant, wait_for
 from runner.credentials import CredentialError
 from runner.errors import RunnerError
 from runner.jobs import agenda
@@ -139,14 +139,15 @@ class Engine:
                 if entry.lane is None or self._lanes[entry.lane][0] == id_:
                     self._schedule(id_)
             while self._open and self.reason is None:
-                now = self._clock.now().boot_seconds
+                moment = self._clock.now()
+                now = moment.boot_seconds
                 if now >= until_boot_seconds:
                     self.stop("deadline")
                     break
                 self._wake = anyio.Event()
                 while self._timers and self._timers[0][0] <= now:
                     self._schedule(heapq.heappop(self._timers)[1])
-                self._start_turns(now)
+                self._start_turns(moment)
                 next_moment = min(
                     self._timers[0][0] if self._timers else now + LONGEST_SLEEP_SECONDS, until_boot_seconds
                 )
@@ -212,7 +213,7 @@ class Engine:
         if entry.busy or not entry.open or self.reason is not None:
             return
         now = self._clock.now()
-        action = self._action(id_)
+        action = self._action(id_, now)
         if isinstance(action, Conclude) or (isinstance(action, Do) and action.step is Step.PLACE):
             entry.busy = True
             self._tasks.start_soon(self._take_local, id_)
@@ -228,11 +229,11 @@ class Engine:
         else:
             self._close(id_, job)
 
-    def _action(self, id_: int) -> Action:
+    def _action(self, id_: int, now: Instant) -> Action:
         opening = self._entries[id_].opening
         if opening is not None:
             return Conclude(opening)
-        return agenda.next_action(self.jobs[id_], self._clock.now(), self._policy)
+        return agenda.next_action(self.jobs[id_], now, self._policy)
 
     def _queue(self, entry: _Entry, id_: int, step: Step) -> None:
         tenant = entry.tenant
@@ -247,9 +248,9 @@ class Engine:
                 self._key_fetchers += 1
                 self._tasks.start_soon(self._fetch_keys)
 
-    def _start_turns(self, now: float) -> None:
-        while (turn := self._turns.next(now)) is not None:
-            entry, action = self._entries[turn.id], self._action(turn.id)
+    def _start_turns(self, now: Instant) -> None:
+        while (turn := self._turns.next(now.boot_seconds)) is not None:
+            entry, action = self._entries[turn.id], self._action(turn.id, now)
             if entry.busy or not entry.open or not isinstance(action, Do) or entry.tenant.parked is not None:
                 # It waited so long for its turn that something else comes first now.
                 turn.end()
@@ -316,7 +317,7 @@ class Engine:
     async def _go_on(self, id_: int) -> None:
         """Everything that needs no request, at once."""
         while self._fatal is None:
-            action = self._action(id_)
+            action = self._action(id_, self._clock.now())
             if isinstance(action, Conclude):
                 self._entries[id_].opening = None
                 await self._record(id_, action.event)
