@@ -18,7 +18,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from tests.e2e.bureau import NIGHT, Bureau, Result
-from tests.e2e.liars import CONTENT, OURS, Asked, Liars, Lies
+from tests.e2e.liars import CONTENT, CSV, OURS, Asked, Liars, Lies
 from tests.scripted import Say, answer, chunked, for_ever, head, scripted, slowly, then_close, then_reset
 
 FOLDER: Final = ".runner/quarantine"
@@ -63,21 +63,28 @@ def items(*lines: object) -> bytes:
     return answer(json.dumps({"data": {"items": lines}}).encode())
 
 
-CUT: Mapping[str, Say] = {
-    "cut, with a length": then_close(answer(HALF, length=len(CONTENT))),
-    "cut by one byte, with a length": then_close(answer(CONTENT[:-1], length=len(CONTENT))),
-    "cut, in chunks": then_close(chunked(HALF, end=b"")),
-    "cut within a chunk": then_close(chunked(CONTENT, end=b"")[:-9]),
+def cut(body: bytes) -> dict[str, Say]:
+    """An answer that is not all of this, told as it can be told."""
+    half, gzipped = body[: len(body) // 2], gzip.compress(body, mtime=0)
+    return {
+        "cut, with a length": then_close(answer(half, length=len(body))),
+        "cut by one byte, with a length": then_close(answer(body[:-1], length=len(body))),
+        "cut, in chunks": then_close(chunked(half, end=b"")),
+        "cut within a chunk": then_close(chunked(body, end=b"")[:-9]),
+        "cut gzip, with a right length": answer(gzipped[:-9], ENCODED),
+        "cut gzip, its sum alone": answer(gzipped[:-1], ENCODED),
+        "cut gzip, in whole chunks": chunked(gzipped[:-20], headers=(ENCODED,)),
+        "cut gzip, closed": then_close(head(ENCODED) + gzipped[:-20]),
+        "cut deflate": answer(zlib.compress(body)[:-5], "Content-Encoding: deflate"),
+        "cut, closed": then_close(head() + half),
+        "cut by one byte, closed": then_close(head("Connection: close") + body[:-1]),
+        "cut by a reset": then_reset(head(f"Content-Length: {len(body)}") + half),
+    }
+
+
+CUT: Mapping[str, Say] = cut(CONTENT) | {
     "cut where the last chunk belongs": then_close(chunked(CONTENT[:-1], end=b"0\r\n")),
-    "cut gzip, with a right length": answer(GZIPPED[:-9], ENCODED),
-    "cut gzip, its sum alone": answer(GZIPPED[:-1], ENCODED),
-    "cut gzip, in whole chunks": chunked(GZIPPED[:-20], headers=(ENCODED,)),
-    "cut gzip, closed": then_close(head(ENCODED) + GZIPPED[:-20]),
-    "cut deflate": answer(zlib.compress(CONTENT)[:-5], "Content-Encoding: deflate"),
-    "cut, closed": then_close(head() + HALF),
-    "cut by one byte, closed": then_close(head("Connection: close") + CONTENT[:-1]),
     "cut, with a right length": answer(HALF),
-    "cut by a reset": then_reset(head(f"Content-Length: {len(CONTENT)}") + HALF),
 }
 NO_CONTENT: Mapping[str, Say] = {
     "HTML with 200": answer(PAGE, "Content-Type: text/html"),
@@ -137,6 +144,15 @@ NO_LIST: Mapping[str, Say] = {
     "a bomb of gzip": answer(gzip.compress(b" " * 40_000_000, mtime=0), ENCODED),
     "a body over the cap": answer(b'{"data": {"items": [' + b" " * (17 * 1024 * 1024) + b"]}}"),
     "a body without end": for_ever(head(), b" " * 100_000),
+}
+NO_REPORT: Mapping[str, Say] = cut(CSV) | {
+    "HTML with 200": answer(PAGE, "Content-Type: text/html"),
+    "HTML with 200, labelled a file": answer(PAGE, "Content-Type: application/octet-stream"),
+    "an object": answer(b'{"title": "Oops"}', "Content-Type: application/json"),
+    "an object, labelled a file": answer(b'{"title": "Oops"}', "Content-Type: application/octet-stream"),
+    "whole, but nothing tells so": then_close(head() + CSV),
+    "a part, said to be one": answer(CSV, status="206 Partial Content"),
+    "something to come": answer(CSV, status="202 Accepted"),
 }
 WAITED_OUT: Mapping[str, Say] = {
     "silence": slowly(b"", (3600.0, b"")),
@@ -209,6 +225,11 @@ def all_rows(place: str) -> dict[str, Row]:
         f"content, for a moment, {name}": content(say, say, None, ends="downloaded")
         for name, say in CUT.items()
     }
+    rows |= {f"report, {name}": Row({"report.download": (say,)}, posts=0) for name, say in NO_REPORT.items()}
+    rows |= {
+        f"report, {name}": Row({"report.download": (say,)}, posts=0, kept=False)
+        for name, say in NOTHING_TO_SHOW.items()
+    }
     rows |= redirects(place)
     for status in (429, 503):
         for name, (words, _) in patience().items():
@@ -270,14 +291,15 @@ SETTINGS: Mapping[str, str] = {
 
 
 def manifest(rows: Mapping[str, Row]) -> str:
-    job = {"name": "payroll", "configuration_id": 3, "ends_at": "monday", "due": "tuesday"}
+    export = {"name": "payroll", "configuration_id": 3, "ends_at": "monday", "due": "tuesday"}
+    report = {"name": "payroll", "template_id": 12}
     tenants = [
         {
             "name": f"t{n}",
             "label": name,
             "domain": f"t{n}.ilucca.net",
             "api_key": {"file": "keys/key"},
-            "exports": [job],
+            **({"reports": [report]} if name.startswith("report, ") else {"exports": [export]}),
         }
         for n, name in enumerate(rows)
     ]
@@ -352,11 +374,13 @@ def test_a_host_that_lies_harms_nobody_and_is_told(told: Told, row: str) -> None
         return
     assert (job["state"], job["error"]["code"]) == ("failed", "bad_answer")
     message = job["error"]["message"]
-    assert message.startswith(f"{name}/payroll ({domain}), configuration 3, before 2026-11-23: ")
+    period = "" if row.startswith("report, ") else ", configuration 3, before 2026-11-23"
+    assert message.startswith(f"{name}/payroll ({domain}){period}: ")
     assert message.endswith(
         "To do: open the tenant in a browser (maintenance, login page?); the next run asks again."
     )
     (kind,) = expected.lies
+    assert len(told.asked(row, "report.create")) == row.startswith("report, ")
     assert len(told.asked(row, kind)) >= TRIES
     assert [f"{FOLDER}/{path.name}" in message for path in kept] == [True] * expected.kept
     assert [oct(path.stat().st_mode & 0o777) for path in kept] == ["0o600"] * expected.kept
