@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -183,6 +184,38 @@ async def test_a_small_answer_and_its_tables_cost_one_hop(root: Path) -> None:
             length, [Derivation("csv", "payroll-290.csv", lambda n, _, write: write(b"%d" % n))]
         )
     assert len(hops) == 1
+
+
+async def test_large_answers_leave_the_loop_its_share(root: Path) -> None:
+    """Of their blocks two are worked on at a time, of their tables one: each of them takes the interpreter."""
+    at_work = dict.fromkeys(("_flush", "<lambda>"), 0)
+    most = dict(at_work)
+
+    async def crowded(work: Callable[[], T]) -> T:
+        name = work.__name__
+        at_work[name] += 1
+        most[name] = max(most[name], at_work[name])
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        at_work[name] -= 1
+        return work()
+
+    def table(_size: int, _blocks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+        write(b"fine")
+
+    output = Output(root, disk=Disk(), offload=crowded)
+
+    async def download(number: int) -> None:
+        name = f"payroll-{number}"
+        async with output.spool(NIGHT, "acme", f"{name}.json", reader=Whole(), cap_bytes=CAP) as spool:
+            for _ in range(3):
+                await spool.write(b"x" * (1 << 20))
+            await spool.finish(length, [Derivation("csv", f"{name}.csv", table)])
+
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(download, number)
+    assert most == {"_flush": 2, "<lambda>": 1}
 
 
 async def test_a_refused_answer_leaves_nothing(root: Path) -> None:

@@ -8,7 +8,7 @@ a large one is never in memory as a whole.
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -34,6 +34,19 @@ class Reader(Protocol[R_co]):
     def finish(self) -> R_co:
         """What the whole answer says; what is raised refuses it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """How many large answers are worked on at a time. All that work competes with the event loop for the interpreter.
+
+    Attributes:
+        blocks: reading and hashing what came: two, since hashing leaves the interpreter to somebody else.
+        tables: deriving, which is seconds of Python: one.
+    """
+
+    blocks: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(2))
+    tables: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
 
 
 class TooLargeError(Exception):
@@ -106,9 +119,9 @@ class Spool(Generic[R]):
         place: Place,
         reader: Reader[R],
         cap_bytes: int,
-        one_large_table: anyio.Lock,
+        crowd: Crowd,
     ) -> None:
-        self._one_large_table = one_large_table
+        self._crowd = crowd
         self._tree = tree
         self._disk = tree.disk
         self._offload = offload
@@ -145,15 +158,15 @@ class Spool(Generic[R]):
         self._chunks.append(chunk)
         self._chunks_bytes += len(chunk)
         if self._chunks_bytes >= BLOCK_BYTES:
-            await self._offload(self._flush)
+            async with self._crowd.blocks:
+                await self._offload(self._flush)
 
     async def finish(
         self, inspect: Callable[[R], T], derivations: Sequence[Derivation[T]] = ()
     ) -> Spooled[T]:
         """Write the rest, inspect the whole, flush it to disk, and derive: all in one hop to a thread.
 
-        A derivation that fails costs neither the answer nor the others. Of large answers one at a time is derived from:
-        that is all Python, and many together would leave the event loop waiting.
+        A derivation that fails costs neither the answer nor the others.
 
         Args:
             inspect: judges what the reader says of the whole. What either raises comes out as it is, and nothing of the
@@ -164,7 +177,7 @@ class Spool(Generic[R]):
             StorageError: the answer could not be written.
         """
         alone = self._fd is not None and derivations
-        async with self._one_large_table if alone else contextlib.nullcontext():
+        async with self._crowd.tables if alone else contextlib.nullcontext():
             spooled = await self._offload(lambda: self._finish(inspect, derivations))
         self._temps.clear()
         return spooled

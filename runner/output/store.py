@@ -14,8 +14,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-import anyio
-
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
 from runner.output.disk import Disk
@@ -29,7 +27,7 @@ from runner.output.names import (
     temporary_in,
 )
 from runner.output.quarantine import Quarantine
-from runner.output.spool import R, Reader, Spool
+from runner.output.spool import Crowd, R, Reader, Spool
 from runner.output.tree import MissingFolderError, Offload, PlaceError, Tree, telling
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -81,7 +79,7 @@ class Output:
         self._tree = Tree(root, disk, group_id)
         self._disk = disk
         self._offload = offload
-        self._one_large_table = anyio.Lock()
+        self._crowd = Crowd()
         self.quarantine = Quarantine(root, disk=disk, offload=offload)
 
     async def prepare(self, night: date) -> None:
@@ -154,7 +152,7 @@ class Output:
             ValueError: a name is not ours.
         """
         place = data_place(night, tenant, filename)
-        return Spool(self._tree, self._offload, place, reader, cap_bytes, self._one_large_table)
+        return Spool(self._tree, self._offload, place, reader, cap_bytes, self._crowd)
 
     async def discard(self, temps: Iterable[str]) -> None:
         """Remove finished spools that will not be placed after all. Never raises: what stays is cleaned later."""
