@@ -207,6 +207,7 @@ ONCE: Final = (
             ),
         ),
         ("tests/test_jobs_exports.py::test_any_other_end_is_foreign_and_the_job_goes_on",),
+        simulated=True,
     ),
     Control(
         "another-export-taken",

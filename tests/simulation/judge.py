@@ -332,6 +332,12 @@ def _every_export_is_accounted_for(theatre: "Theatre", jobs: list[Job]) -> None:
                 named[job.spec.domain, id_].append(job)
             more = () if job.superseded_by is None else (job.superseded_by,)
             told |= {(job.spec.domain, id_) for id_ in (*job.foreign_ids, *more)}
+    accounted = told | named.keys()
+    for job in jobs:
+        seen = theatre.witness.seen_waiting.get(job.spec.identity, ())
+        untold = [id_ for id_ in sorted(seen) if (job.spec.domain, id_) not in accounted]
+        if untold and job.state is State.DOWNLOADED and not theatre.story.journal_forgot:
+            theatre.witness.violated(f"{_label(job)} was shown {untold}, which are neither on disk nor named")
     by_identity = {(job.spec.domain, job.spec.identity.subject): job for job in jobs}
     for tenant in theatre.story.scenario.tenants:
         for export in theatre.world.exports(tenant.domain):

@@ -66,6 +66,8 @@ class Witness:
         self._hour_seconds = hour_seconds
         self._intended: dict[Identity, float] = {}
         self._lost: set[Identity] = set()  # whose POST an earlier run took along
+        self.seen_waiting: dict[Identity, set[int]] = {}  # what polls showed a job above its baseline
+        self._waiting: dict[tuple[str, str], dict[Identity, Job]] = {}  # by lane
         self._visible: dict[tuple[str, int], set[int]] = {}
         self._listed: dict[tuple[str, int], float] = {}
         self._newest_report: dict[str, int] = {}
@@ -90,6 +92,9 @@ class Witness:
         self.jobs = jobs
         self._lost = {identity for identity, job in jobs.items() if job.state in _POSTING}
         self._listed.clear()
+        self._waiting.clear()
+        for job in jobs.values():
+            self._waits(job)
 
     def forget(self, before_seconds: float, newest: int) -> None:
         """Let go of POSTs that left before this moment, and of a list's ids all but the newest."""
@@ -111,11 +116,19 @@ class Witness:
             self.violated(f"{event} of {after.label} was recorded and changed nothing")
         self.jobs[spec.identity] = after
         self._lost.discard(spec.identity)
+        self._waits(after)
         if event == "Triggered":
             self._lane_is_free(after)
             self._intended[spec.identity] = self._seconds()
         if spec.kind == "report":
             self._hold_reports(before, after)
+
+    def _waits(self, job: Job) -> None:
+        """Whether this job waits for its export; what it is shown meanwhile must be told in the end."""
+        if job.spec.kind == "export" and job.state is State.POLLING:
+            self._waiting.setdefault(job.spec.lane, {})[job.spec.identity] = job
+        else:
+            self._waiting.get(job.spec.lane, {}).pop(job.spec.identity, None)
 
     def _lane_is_free(self, job: Job) -> None:
         for other in self.jobs.values():
@@ -204,6 +217,9 @@ class Witness:
                 key = (domain, int(found[1]))
                 self._visible.setdefault(key, set()).update(ids)
                 self._listed[key] = self._seconds()
+                for job in self._waiting.get((domain, f"export/{found[1]}"), {}).values():
+                    above = {id_ for id_ in ids if id_ > (job.baseline_id or 0)}
+                    self.seen_waiting.setdefault(job.spec.identity, set()).update(above)
 
 
 def _value(body: bytes, name: str) -> Any:
