@@ -133,8 +133,15 @@ PROMISES: Final = (
         "Nothing false is stored as content; each error names its tenant and the remedy",
         "cut, compressed, endless, slow, misleading, wrong and hostile answers, redirects, certificates and names, on "
         "raw sockets",
-        "pytest tests/e2e/test_lies.py tests/test_answers_that_lie.py tests/test_transport.py",
-        _cases("tests/e2e/test_lies.py", "tests/test_answers_that_lie.py", "tests/test_transport.py"),
+        "pytest tests/e2e/test_lies.py tests/e2e/test_hosts.py tests/test_answers_that_lie.py "
+        "tests/test_answer_properties.py tests/test_transport.py",
+        _cases(
+            "tests/e2e/test_lies.py",
+            "tests/e2e/test_hosts.py",
+            "tests/test_answers_that_lie.py",
+            "tests/test_answer_properties.py",
+            "tests/test_transport.py",
+        ),
     ),
     Promise(
         "What was refused can be looked at, and costs nothing",
@@ -145,8 +152,8 @@ PROMISES: Final = (
     Promise(
         "A visible file is whole, and nothing is overwritten",
         "a crash before every single effect of staging and placing, then a rerun; full disks, links, strangers' files",
-        "pytest tests/test_output.py tests/test_output_crashes.py",
-        _cases("tests/test_output.py", "tests/test_output_crashes.py"),
+        "pytest tests/test_output.py tests/test_output_crashes.py tests/e2e/test_links.py",
+        _cases("tests/test_output.py", "tests/test_output_crashes.py", "tests/e2e/test_links.py"),
     ),
     Promise(
         "What was said to be on disk survives a power cut",
@@ -158,8 +165,8 @@ PROMISES: Final = (
     Promise(
         "Trouble with the disk ends with 6, tears no file and triggers nothing whose intent is not stored",
         "full and read-only disks, no descriptors left, network shares, damaged and newer journals",
-        "pytest tests/e2e/test_storage.py tests/test_journal_files.py",
-        _cases("tests/e2e/test_storage.py", "tests/test_journal_files.py"),
+        "pytest tests/e2e/test_storage.py tests/e2e/test_journals.py tests/test_journal_files.py",
+        _cases("tests/e2e/test_storage.py", "tests/e2e/test_journals.py", "tests/test_journal_files.py"),
     ),
     Promise(
         "Of two runners in one millisecond one leaves with 5, having sent nothing",
@@ -201,14 +208,14 @@ PROMISES: Final = (
     Promise(
         "No other process sees a key; a key's command sees nothing of ours",
         "a command that notes its environment and all command lines while a night runs; every kind of reference",
-        "pytest tests/e2e/test_secrets.py tests/test_credentials.py",
-        _cases("tests/e2e/test_secrets.py", "tests/test_credentials.py"),
+        "pytest tests/e2e/test_secrets.py tests/e2e/test_key_keepers.py tests/test_credentials.py",
+        _cases("tests/e2e/test_secrets.py", "tests/e2e/test_key_keepers.py", "tests/test_credentials.py"),
     ),
     Promise(
         "Hostile manifests are refused within seconds",
-        "bombs, depth, size, 10,000 fuzzed names, look-alike hosts, climbing names",
-        "pytest tests/test_manifest_hostile.py",
-        _cases("tests/test_manifest_hostile.py"),
+        "bombs, depth, size, 10,000 fuzzed names, look-alike hosts, climbing names, pipes and files without end",
+        "pytest tests/test_manifest_hostile.py tests/e2e/test_hostile.py",
+        _cases("tests/test_manifest_hostile.py", "tests/e2e/test_hostile.py"),
     ),
     Promise(
         "The page says what a clerk needs",
