@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.machine import (
-    EXPORT_TABLE,
     ImpossibleError,
     advance,
     ends_text,
@@ -17,6 +16,7 @@ from runner.jobs.machine import (
     stamp,
 )
 from runner.jobs.model import ErrorCode, Flag, State
+from runner.jobs.tables import EXPORT_TABLE
 from tests.job_samples import (
     EARLIER,
     ENDS,

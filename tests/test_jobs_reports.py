@@ -5,9 +5,10 @@ from msgspec.structs import replace
 
 from runner.jobs import events as ev
 from runner.jobs import model as m
-from runner.jobs.machine import MAX_LOSSES, REPORT_TABLE, ImpossibleError, missing_pieces, stamp
+from runner.jobs.machine import MAX_LOSSES, ImpossibleError, missing_pieces, stamp
 from runner.jobs.model import ErrorCode, State
 from runner.jobs.remedies import job_error
+from runner.jobs.tables import REPORT_TABLE
 from tests.job_samples import (
     EXPORT,
     REPORT,

@@ -6,8 +6,8 @@ Must not know where the text ends up. Pure: the same table gives the same text, 
 import re
 from typing import Any
 
-from runner.jobs.machine import TABLES
 from runner.jobs.model import FINISHED, State
+from runner.jobs.tables import TABLES
 
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 

@@ -1,9 +1,9 @@
-"""The state machine: one transition table per kind, and `advance`, the only place where a job's state changes.
+"""The state machine: `advance`, the only place where a job's state changes.
 
-The tables say which event may lead from which state to which; `advance` says which of them it is, and what is
-learnt on the way. A step that would leave the table is a fault of this program and raises `ImpossibleError`:
-better a stopped job than a second trigger. Everything here is pure: the moment comes in as an argument,
-nothing is sent or stored.
+The tables (`jobs.tables`) say which event may lead from which state to which; `advance` says which of them it is, and
+what is learnt on the way. A step that would leave the table is a fault of this program and raises `ImpossibleError`:
+better a stopped job than a second trigger. Everything here is pure: the moment comes in as an argument, nothing is
+sent or stored.
 
 What the rules protect (Lucca guide "Export from Lucca Timesheet", steps 1 to 4):
 
@@ -23,6 +23,7 @@ from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.model import ErrorCode, Flag, Job, Live, State
 from runner.jobs.remedies import job_error
+from runner.jobs.tables import TABLES
 
 LOOK_BACK_IDENTIFIED = 5
 """How many of the newest exports are asked for their end where the list does not tell it."""
@@ -35,81 +36,6 @@ LEFT_WITHIN_SECONDS = 1.0
 
 _P, _T, _R = State.PENDING, State.TRIGGERED, State.RETRIED
 _O, _L, _D, _F = State.POLLING, State.DOWNLOADING, State.DOWNLOADED, State.FAILED
-
-Table = Mapping[State, Mapping[type[Any], frozenset[State]]]
-
-
-def _to(*states: State) -> frozenset[State]:
-    return frozenset(states)
-
-
-_TRIGGERING: Mapping[type[Any], frozenset[State]] = {
-    ev.TriggerLetGo: _to(_O),
-    ev.TriggerAnswered: _to(_O, _L),
-    ev.Resumed: _to(_O),
-    ev.Failed: _to(_F),
-}
-_DOWNLOADING: Mapping[type[Any], frozenset[State]] = {
-    ev.Fetched: _to(_L),
-    ev.Named: _to(_L),
-    ev.Placed: _to(_L, _D),
-    ev.FilesMissed: _to(_L),
-    ev.Failed: _to(_F),
-}
-
-EXPORT_TABLE: Table = {
-    _P: {
-        ev.Listed: _to(_P, _L, _F),
-        ev.Identified: _to(_P, _L, _F),
-        ev.PathMissed: _to(_P),
-        ev.Triggered: _to(_T),
-        ev.Failed: _to(_F),
-    },
-    _T: {**_TRIGGERING, ev.TriggerUnsent: _to(_P)},
-    _R: {**_TRIGGERING, ev.TriggerAnswered: _to(_O), ev.TriggerUnsent: _to(_O)},
-    _O: {
-        ev.Listed: _to(_O, _L),
-        ev.Identified: _to(_O, _L),
-        ev.PathMissed: _to(_O),
-        ev.Triggered: _to(_R),
-        ev.Failed: _to(_F),
-    },
-    _L: {**_DOWNLOADING, ev.PathMissed: _to(_L), ev.Misattributed: _to(_P, _O, _L)},
-    _D: {ev.Listed: _to(_D, _L), ev.Identified: _to(_D, _L), ev.PathMissed: _to(_D), ev.FilesMissed: _to(_L)},
-    _F: {
-        ev.Listed: _to(_F, _L),
-        ev.Identified: _to(_F, _L),
-        ev.PathMissed: _to(_F),
-        ev.Reopened: _to(_P, _O, _L),
-        ev.Retried: _to(_P, _O, _L),
-    },
-}
-
-REPORT_TABLE: Table = {
-    _P: {ev.TemplateCreated: _to(_P), ev.Triggered: _to(_T), ev.Failed: _to(_F)},
-    _T: {
-        **_TRIGGERING,
-        ev.TriggerAnswered: _to(_O),
-        ev.TriggerUnsent: _to(_P),
-        ev.TriggerLetGo: _to(_P),
-        ev.Resumed: _to(_P),
-        ev.TemplateRefused: _to(_P),
-    },
-    _R: {**_TRIGGERING, ev.TriggerAnswered: _to(_O), ev.TriggerUnsent: _to(_O), ev.TemplateRefused: _to(_O)},
-    _O: {
-        ev.TemplateCreated: _to(_O),
-        ev.Triggered: _to(_R),
-        ev.ReportPolled: _to(_O, _L, _F),
-        ev.ReportTimedOut: _to(_O, _F),
-        ev.ReportLost: _to(_O, _F),
-        ev.Failed: _to(_F),
-    },
-    _L: {**_DOWNLOADING, ev.ReportLost: _to(_O, _F)},
-    _D: {ev.FilesMissed: _to(_L)},
-    _F: {ev.Reopened: _to(_P, _O), ev.Retried: _to(_P, _O)},
-}
-
-TABLES: Mapping[str, Table] = {"export": EXPORT_TABLE, "report": REPORT_TABLE}
 
 
 class ImpossibleError(RuntimeError):

@@ -9,7 +9,8 @@ _ENGINE: Final = "runner/engine.py"
 _INTAKE: Final = "runner/app/intake.py"
 _LUCCA: Final = "runner/lucca.py"
 _MACHINE: Final = "runner/jobs/machine.py"
-_STEPS: Final = "runner/steps.py"
+_ASKING: Final = "runner/steps/asking.py"
+_FILES: Final = "runner/steps/files.py"
 _TRANSPORT: Final = "runner/transport.py"
 _LIES: Final = (
     "tests/test_answers_that_lie.py::test_a_lie_for_ever_is_asked_again_five_times_and_ends_as_a_bad_answer"
@@ -26,15 +27,15 @@ ONCE: Final = (
         "The POST leaves before its intent is stored.",
         (
             Change(
-                _STEPS,
+                _ASKING,
                 "job = await tools.record(ev.Triggered(_stamp(job, tools)))",
                 "intent = ev.Triggered(_stamp(job, tools))",
             ),
             Change(
-                _STEPS,
-                "        answer = await _send(tools, request)\n    except NotSentError",
+                _ASKING,
+                "        answer = await send(tools, request)\n    except NotSentError",
                 "        try:\n"
-                "            answer = await _send(tools, request)\n"
+                "            answer = await send(tools, request)\n"
                 "        finally:\n"
                 "            job = await tools.record(intent)\n"
                 "    except NotSentError",
@@ -51,16 +52,16 @@ ONCE: Final = (
         "The intent is handed to the journal, and the POST does not wait for it to be on disk.",
         (
             Change(
-                _STEPS,
+                _ASKING,
                 "job = await tools.record(ev.Triggered(_stamp(job, tools)))",
                 "import asyncio\n"
                 "    intent = asyncio.ensure_future(tools.record(ev.Triggered(_stamp(job, tools))))",
             ),
             Change(
-                _STEPS,
-                "        answer = await _send(tools, request)\n    except NotSentError",
+                _ASKING,
+                "        answer = await send(tools, request)\n    except NotSentError",
                 "        try:\n"
-                "            answer = await _send(tools, request)\n"
+                "            answer = await send(tools, request)\n"
                 "        finally:\n"
                 "            job = await intent\n"
                 "    except NotSentError",
@@ -212,13 +213,13 @@ ONCE: Final = (
     Control(
         "another-export-taken",
         "The content of another export is taken for the one that was asked for.",
-        (Change(_STEPS, "if told.id != remote_id:", "if told.id < 0:"),),
+        (Change(_FILES, "if told.id != remote_id:", "if told.id < 0:"),),
         (f"{_LIES}[content, another export]",),
     ),
     Control(
         "another-end-taken",
         "An export of another end is kept as if it answered ours.",
-        (Change(_STEPS, "raise _NotOursError(", "_NotOursError("),),
+        (Change(_FILES, "raise _NotOursError(", "_NotOursError("),),
         (
             "tests/test_answers_that_lie.py::test_a_list_and_a_content_that_differ_about_the_end_are_a_bad_answer",
         ),

@@ -7,7 +7,7 @@ from tests.controls.model import Change, Control
 _DISK: Final = "runner/output/disk.py"
 _PLACE: Final = "runner/journal/place.py"
 _SPOOL: Final = "runner/output/spool.py"
-_STEPS: Final = "runner/steps.py"
+_FILES: Final = "runner/steps/files.py"
 _STORE: Final = "runner/output/store.py"
 _TRANSPORT: Final = "runner/transport.py"
 _WRITER: Final = "runner/journal/writer.py"
@@ -39,7 +39,7 @@ WHOLE: Final = (
     Control(
         "endless-report-accepted",
         "A report whose end cannot be told is taken for whole.",
-        (Change(_STEPS, "if not stream.length_known:", "if stream.status < 0:"),),
+        (Change(_FILES, "if not stream.length_known:", "if stream.status < 0:"),),
         (f"{_LIES}[report.download, cut where only the content tells]",),
     ),
     Control(
@@ -156,22 +156,22 @@ WHOLE: Final = (
         "placed-before-named",
         "A file is put in place before the journal knows its name and hash.",
         (
-            Change(_STEPS, "await tools.record(ev.Named(", "_named_later(job, ev.Named("),
+            Change(_FILES, "await tools.record(ev.Named(", "_named_later(job, ev.Named("),
             Change(
-                _STEPS,
+                _FILES,
                 "    if result.missing:\n",
                 "    if job.id in _LATER:\n"
                 "        await tools.record(_LATER.pop(job.id))\n"
                 "    if result.missing:\n",
             ),
             Change(
-                _STEPS,
-                "_Step = Callable[",
+                _FILES,
+                'R = TypeVar("R")\n',
+                'R = TypeVar("R")\n'
                 "_LATER = {}\n\n\n"
                 "def _named_later(job, event):\n"
                 "    _LATER[job.id] = event\n"
-                "    return replace(job, files=(*job.files, *event.files))\n\n\n"
-                "_Step = Callable[",
+                "    return replace(job, files=(*job.files, *event.files))\n\n\n",
             ),
         ),
         ("tests/e2e/test_kill_matrix.py::test_a_night_killed_anywhere_is_ended_by_the_next_run[2]",),
