@@ -25,7 +25,7 @@ EXPORT_POST = "/timmiexports/run"
 REPORT_POST = "/timmi-timesheet/api/reports"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """An export's POST as it left the program, and which exports it had been shown before."""
 
@@ -36,6 +36,8 @@ class Asked:
     ends_at: str
     visible: frozenset[int]
     listed_seconds: float | None
+    refused: bool = False
+    """Whether the server said that it did nothing."""
 
 
 @dataclass(slots=True)
@@ -156,6 +158,7 @@ class Witness:
         intended = self._intended.get(job.spec.identity, 0.0) > since
         return (intended and job.state in _POSTING) or any(
             asked.at_seconds > since
+            and not asked.refused
             and asked.domain == job.spec.domain
             and f"{asked.configuration_id}@{asked.ends_at[:10]}" == subject
             for asked in self.asked_exports
@@ -205,6 +208,8 @@ class Witness:
         self.note("answer", f"{answer.status} {request.method} {domain}{request.target[:40]}")
         if request.target == REPORT_POST and answer.status in (200, 201):
             self.unanswered_reports[domain].pop()  # one at a time, so it is the last one's
+        if request.target.partition("?")[0].endswith(EXPORT_POST) and _is_refusal(answer):
+            self._refused(domain, json.loads(request.body or b""))
         if not 200 <= answer.status < 300:
             return
         if request.target == REPORT_POST:
@@ -220,6 +225,18 @@ class Witness:
                 for job in self._waiting.get((domain, f"export/{found[1]}"), {}).values():
                     above = {id_ for id_ in ids if id_ > (job.baseline_id or 0)}
                     self.seen_waiting.setdefault(job.spec.identity, set()).update(above)
+
+    def _refused(self, domain: str, body: Any) -> None:
+        wanted = (domain, body["configurationId"], body["endsAt"])
+        for asked in reversed(self.asked_exports):
+            if (asked.domain, asked.configuration_id, asked.ends_at) == wanted:
+                asked.refused = True
+                return
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """Of a 400 only one that says why: their framework answers an empty one to an unknown fault."""
+    return answer.status in (401, 403, 404, 429) or (answer.status == 400 and b"essage" in answer.body)
 
 
 def _value(body: bytes, name: str) -> Any:

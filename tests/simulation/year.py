@@ -100,13 +100,16 @@ class YearTheatre(Theatre):
     async def perform(self) -> None:
         """All nights, then the verdict."""
         year = self._year
-        began = time.process_time()
+        began, broken = time.process_time(), 0
         with ExitStack() as versions:
             for number in range(year.nights):
                 night = year.night(number)
                 if number and number % year.version_every == 0:
                     self._upgrade(versions)
                 await self._night(night)
+                for told in self.witness.violations[broken:]:
+                    self._tell(f"night {number + 1}, {night.day}: {told}")
+                broken = len(self.witness.violations)
                 if number % 10 == 9 or number == year.nights - 1:
                     self._tell(
                         f"night {number + 1} of {year.nights}, {night.day}: {len(self.jobs)} jobs, "
