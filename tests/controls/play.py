@@ -18,7 +18,7 @@ from xml.etree import ElementTree as ET
 from tests.controls.model import Change, Control, NotPlantableError, planted
 
 REPOSITORY: Final = Path(__file__).parents[2]
-SCHEDULES: Final = 400
+SCHEDULES: Final = 1000
 """So many are played until one breaks a promise: several times as many as any fault of the table needed."""
 _COPIED: Final = ("runner", "tests", "docs", "pyproject.toml", "README.md", "tenants.example.yaml")
 _RUNNER: Final = Path(sys.executable).with_name("runner")
