@@ -571,6 +571,25 @@ def test_rules_that_are_hardly_meant_are_warned_of_with_their_place(write: Write
     )
 
 
+def test_the_address_of_another_clients_page_is_warned_of(write: Write) -> None:
+    """Its number means another configuration here, and what it triggers is not undone."""
+    page = "timmi-timesheet/settings#/export/1"
+    path = write(f"""
+version: 1
+defaults: {{since: 2026-01-01}}
+tenants:
+  - name: acme
+    domain: acme.ilucca.net
+    api_key: {{env: ACME_API_KEY}}
+    exports:
+      - {{name: own, configuration: "https://ACME.ilucca.net/{page}/4/latest", ends_at: monday, due: tuesday}}
+      - {{name: alien, configuration: "https://globex.ilucca.net/{page}/5/latest", ends_at: monday, due: tuesday}}
+      - {{name: bare, configuration: "{page}/6/latest", ends_at: monday, due: tuesday}}
+""")
+    (told,) = warnings(load_manifest(path), date(2026, 11, 24))
+    assert "export alien: its page's address is of globex.ilucca.net" in told
+
+
 def test_a_warning_about_defaults_is_given_once_for_all_tenants(write: Write) -> None:
     path = write(
         "version: 1\ndefaults: {since: 2026-01-01, exports: [{name: a, configuration_id: 3, ends_at: sunday}]}\n"

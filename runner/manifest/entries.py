@@ -40,7 +40,9 @@ DEFAULT_KEYS = ("since", "requests_per_minute", "tags", "owner", "exports", "rep
 
 _NOT_BUILT = "this key is planned but not built yet; take it out"
 _PLANNED_KEYS = dict.fromkeys(("employees", "layout", "deliver", "notify"), _NOT_BUILT)
-_CONFIGURATION_ADDRESS = re.compile(r"\S*#/export/[0-9]+/([1-9][0-9]{0,9})(?:[/?]\S*)?")
+_CONFIGURATION_ADDRESS = re.compile(
+    r"(?:https?://(?P<host>[^/?#\s]+))?\S*#/export/[0-9]+/(?P<id>[1-9][0-9]{0,9})(?:[/?]\S*)?"
+)
 
 _read_rule = parsed_by(parse_date_rule)
 _read_id = whole_number(ID_MAX)
@@ -156,7 +158,8 @@ class Entries:
 
     def _read_export(self, node: Node) -> ExportEntry:
         values = keys_of(node, self._export, required=("name", "ends_at"), planned=_PLANNED_KEYS)
-        configuration_id = _one_of(node, values, "configuration_id", "configuration")
+        configuration = _one_of(node, values, "configuration_id", "configuration")
+        configuration_id, host = (configuration, None) if isinstance(configuration, int) else configuration
         return ExportEntry(
             name=values["name"],
             configuration_id=configuration_id,
@@ -165,6 +168,7 @@ class Entries:
             empty_ok="empty" in values,
             formats=("json", *(name for name in values.get("formats", ()) if name != "json")),
             place=self._place(node, f"{self._at}: export {values['name']}"),
+            page_host=host,
         )
 
     def _read_report(self, node: Node) -> ReportEntry:
@@ -200,11 +204,12 @@ def _one_of(node: Node, values: MappingABC[str, Any], *keys: str) -> Any:  # noq
     return values[there[0]]
 
 
-def _read_configuration(node: Node) -> int:
+def _read_configuration(node: Node) -> tuple[int, str | None]:
     address = _CONFIGURATION_ADDRESS.fullmatch(word(node))
-    if address is None or int(address[1]) > ID_MAX:
+    if address is None or int(address["id"]) > ID_MAX:
         refuse(node, "write the address of the export's page as the browser shows it (…#/export/1/3/latest)")
-    return int(address[1])
+    host = address["host"]
+    return int(address["id"]), None if host is None else host.casefold()
 
 
 def _read_period(node: Node) -> Period:

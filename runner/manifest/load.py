@@ -71,13 +71,19 @@ def key_warnings(manifest: Manifest) -> list[str]:
 def warnings(manifest: Manifest, batch_date: date) -> list[str]:
     """What is allowed but hardly meant, for `check`: each once, with its place.
 
-    Rules under which a period is passed over, an `ends_at` that is no Monday or the very day it is due, key files
-    that others may read.
+    Rules under which a period is passed over, an `ends_at` that is no Monday or the very day it is due, the address of
+    another client's page, key files that others may read.
     """
     found: dict[str, None] = dict.fromkeys(key_warnings(manifest))
     for tenant in manifest.tenants:
         for export in tenant.exports:
             for text in ends_at_warnings(export.ends_at, export.due, batch_date):
+                found[f"{export.place}: {text}"] = None
+            if export.page_host not in (None, tenant.domain):
+                text = (
+                    f"its page's address is of {export.page_host}, and the tenant's domain is {tenant.domain}: "
+                    "each client numbers configurations anew; take the address from this client's page"
+                )
                 found[f"{export.place}: {text}"] = None
         for report in tenant.reports:
             if report.period and (passed_over := period_warning(report.period, report.due)):

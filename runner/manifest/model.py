@@ -23,7 +23,11 @@ class Problem(Struct, frozen=True, gc=False):
 
 
 class ExportEntry(Struct, frozen=True, gc=False):
-    """One export of a tenant, as the manifest asks for it."""
+    """One export of a tenant, as the manifest asks for it.
+
+    Attributes:
+        page_host: the host of the web page whose address gave the configuration; None where its number did.
+    """
 
     name: str
     configuration_id: int
@@ -32,6 +36,7 @@ class ExportEntry(Struct, frozen=True, gc=False):
     empty_ok: bool
     formats: tuple[str, ...]
     place: str
+    page_host: str | None = None
 
 
 class ReportEntry(Struct, frozen=True, gc=False):
