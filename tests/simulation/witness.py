@@ -153,7 +153,8 @@ class Witness:
         failed = job.state is State.FAILED and len(job.history) > 1 and job.history[-2].state is State.POLLING
         if not (failed or job.state in _IN_FLIGHT) or job.remote_ids:
             return False
-        subject, since = job.spec.identity.subject, self._seconds() - self._hour_seconds
+        # A thousandth is the most that adding up such times can be wrong by.
+        subject, since = job.spec.identity.subject, self._seconds() - self._hour_seconds + 0.001
         # The export of a POST that a crash took along has come within its hour, or never will.
         intended = self._intended.get(job.spec.identity, 0.0) > since
         return (intended and job.state in _POSTING) or any(

@@ -136,7 +136,9 @@ class YearTheatre(Theatre):
             if not self.died and not self.stopped:
                 break
         if night.by_hand:
-            await self._start(Start(pause_seconds=HOUR_SECONDS), night, self._now() + timedelta(hours=2))
+            # It may be another day by then, whose jobs do not all end within two hours.
+            by_hand = replace(night, calm=False)
+            await self._start(Start(pause_seconds=HOUR_SECONDS), by_hand, self._now() + timedelta(hours=2))
 
     async def _start(self, start: Start, night: YearNight, deadline: datetime) -> None:
         clock = self.world.clock
