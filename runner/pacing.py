@@ -41,9 +41,8 @@ class Slot:
         self.at = now + ARRIVES_WITHIN_SECONDS
 
     def answered(self, now: float) -> None:
-        """Its answer begins, so it was counted by now."""
-        if self.at is not None:
-            self.at = min(self.at, now)
+        """Its answer begins, so it has left, and was counted by now."""
+        self.at = now if self.at is None else min(self.at, now)
 
 
 class SlidingWindow:

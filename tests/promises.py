@@ -70,7 +70,7 @@ def _raced(told: Figures) -> str:
 
 def _isolated(told: Figures) -> str:
     return (
-        f"{told.sum('isolation', 'illnesses'):.0f} illnesses; the last healthy client at most "
+        f"{told.sum('isolation', 'illnesses'):.0f} nights; the last healthy client at most "
         f"{100 * told.most('isolation', 'longer'):.0f} % later than usual"
     )
 

@@ -239,6 +239,10 @@ def test_whether_an_export_may_be_on_its_way_is_told_by_its_hour() -> None:
         job = m.Job(id=1, spec=_until(TONIGHT), state=m.State.POLLING, triggers=(stamp(now),))
         policy = Setting().policy
         assert free_at(job, now, policy) == now.boot_seconds + 3600
+        for last, free in ((m.State.POLLING, False), (m.State.TRIGGERED, True)):
+            history = (m.Transition(last, now.wall), m.Transition(m.State.FAILED, now.wall))
+            failed = replace(job, state=m.State.FAILED, history=history)
+            assert (free_at(failed, now, policy) == 0) is free, "a POST answered with a no makes nothing"
         await clock.wait(3599)
         assert free_at(job, clock.now(), policy) == now.boot_seconds + 3600
         await clock.wait(1)
