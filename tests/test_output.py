@@ -30,6 +30,7 @@ from runner.output import (
     record_path,
     sha256sums,
 )
+from tests.readers import Whole, length
 
 T = TypeVar("T")
 
@@ -57,23 +58,6 @@ def root(tmp_path: Path) -> Path:
 
 def output_at(root: Path, disk: Disk | None = None, group_id: int | None = None) -> Output:
     return Output(root, disk=disk or Disk(), offload=anyio.to_thread.run_sync, group_id=group_id)
-
-
-class Whole:
-    """Keeps what it is shown, in the order in which it is shown."""
-
-    def __init__(self) -> None:
-        self.blocks: list[bytes] = []
-
-    def feed(self, block: bytes) -> None:
-        self.blocks.append(block)
-
-    def finish(self) -> bytes:
-        return b"".join(self.blocks)
-
-
-def length(content: bytes) -> int:
-    return len(content)
 
 
 def record_of(part: Part, fmt: str = "json", remote_id: int = 290) -> FileRecord:

@@ -16,6 +16,7 @@ import pytest
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
 from runner.output import Derivation, Disk, Output, record_path
+from tests.readers import Whole, length
 
 T = TypeVar("T")
 
@@ -70,23 +71,6 @@ async def inline(work: Callable[[], T]) -> T:
 
 def output_at(root: Path, disk: Disk) -> Output:
     return Output(root, disk=disk, offload=inline, group_id=os.getgid())
-
-
-class Whole:
-    """Keeps what it is shown, in the order in which it is shown."""
-
-    def __init__(self) -> None:
-        self.blocks: list[bytes] = []
-
-    def feed(self, block: bytes) -> None:
-        self.blocks.append(block)
-
-    def finish(self) -> bytes:
-        return b"".join(self.blocks)
-
-
-def length(content: bytes) -> int:
-    return len(content)
 
 
 def table(size: int, blocks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
