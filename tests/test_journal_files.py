@@ -295,7 +295,9 @@ def test_every_query_compiles(path: Path) -> None:
         chosen = [choosing(query, name) for query in ("jobs_chosen", "histories_chosen") for name in choices]
         plain = [text for name, text in QUERIES.items() if not name.endswith("_chosen")]
         for text in (*chosen, *plain):
-            values = (None,) * text.count("?") or dict.fromkeys(re.findall(r":(\w+)", text))
+            numbers = [int(number) for number in re.findall(r"\?(\d+)", text)]
+            places = max(numbers, default=text.count("?"))
+            values = (None,) * places or dict.fromkeys(re.findall(r":(\w+)", text))
             connection.execute(f"EXPLAIN {text}", values)
 
 

@@ -9,6 +9,8 @@ from datetime import date, datetime
 from types import MappingProxyType
 from typing import Protocol
 
+from msgspec import Struct
+
 from runner.clock import Instant
 from runner.errors import RunnerError
 from runner.jobs.model import ErrorCode, Identity, Job, Spec, State
@@ -27,8 +29,7 @@ class StaleHolderError(RunnerError):
     code = "stale"
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
+class Spend(Struct, frozen=True, gc=False):
     """One request that counts against a domain's budget, by both clocks."""
 
     domain: str

@@ -88,14 +88,13 @@ RETURNING id
 -- name: record_snapshot
 -- Changes no row where a newer holder has written it, or where there is none.
 UPDATE jobs
-SET state = :state, error_code = :error_code, trigger_count = :trigger_count, last_trigger_at = :last_trigger_at,
-    epoch = :epoch, snapshot = :snapshot
-WHERE id = :id AND epoch <= :epoch
+SET epoch = ?2, state = ?3, error_code = ?4, trigger_count = ?5, last_trigger_at = ?6, snapshot = ?7
+WHERE id = ?1 AND epoch <= ?2
 
 -- name: record_event
-INSERT INTO events (job_id, number, at, night, name, state, note, epoch)
-SELECT :id, coalesce(max(number), 0) + 1, :at, :night, :event, :entered, :note, :epoch
-FROM events WHERE job_id = :id
+-- VALUES, since to select from the table itself SQLite would make a temporary one each time.
+INSERT INTO events (job_id, epoch, number, at, night, name, state, note)
+VALUES (?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM events WHERE job_id = ?1), ?3, ?4, ?5, ?6, ?7)
 
 -- name: refresh_spec
 UPDATE jobs SET tenant = ?, name = ?, due = ?, spec = ? WHERE id = ? AND epoch <= ?
@@ -114,7 +113,7 @@ UPDATE holder SET epoch = epoch + 1 RETURNING epoch
 -- ── the budget ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: spend
-INSERT INTO spends (domain, boot_id, boot_seconds, wall) VALUES (:domain, :boot_id, :boot_seconds, :wall)
+INSERT INTO spends (domain, boot_id, boot_seconds, wall) VALUES (?, ?, ?, ?)
 
 -- name: recent_spends
 -- Of this boot by its own clock; of another by the wall clock, the future included: a clock was set back.

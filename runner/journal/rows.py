@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -66,9 +67,16 @@ HistoryRow = tuple[int, str, str]
 _NO_MORE: HistoryRow = (sys.maxsize, "", "")
 
 
+@lru_cache(maxsize=4096)  # that of a trigger is stored with each event after it
 def moment(at: datetime) -> str:
     """A moment as stored: UTC, as long as any other, so that text compares like time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+@lru_cache(maxsize=64)
+def day(night: date) -> str:
+    """A batch date as stored."""
+    return night.isoformat()
 
 
 def stored(spec: Spec) -> Spec:
@@ -88,16 +96,15 @@ def snapshot_text(job: Job) -> str:
     return _encoder.encode(_Snapshot(*_known(job))).decode()
 
 
-def record_values(job: Job) -> dict[str, Any]:
-    """The values that a recorded event may have changed, by the names of their parameters."""
-    return {
-        "id": job.id,
-        "state": str(job.state),
-        "error_code": None if job.error is None else str(job.error.code),
-        "trigger_count": len(job.triggers),
-        "last_trigger_at": moment(job.triggers[-1].wall) if job.triggers else None,
-        "snapshot": snapshot_text(job),
-    }
+def snapshot_values(job: Job) -> tuple[str, str | None, int, str | None, str]:
+    """What an event may have changed: state, error code, number of triggers, the last one's moment, the snapshot."""
+    return (
+        job.state.value,
+        None if job.error is None else job.error.code.value,
+        len(job.triggers),
+        moment(job.triggers[-1].wall) if job.triggers else None,
+        snapshot_text(job),
+    )
 
 
 def identities_text(identities: Iterable[Identity]) -> str:

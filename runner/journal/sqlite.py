@@ -18,7 +18,7 @@ from runner.journal.database import MEMORY, open_for_writing, telling
 from runner.journal.place import MOUNTS, Lock, make_place, real_path, refuse_network
 from runner.journal.protocol import NONE_KNOWN, RECENT_SECONDS, EventRow, Spend
 from runner.journal.queries import QUERIES
-from runner.journal.rows import moment
+from runner.journal.rows import day, moment
 from runner.journal.writer import Need, Transactions, Writer, stale
 
 _SPENDS_BETWEEN_SWEEPS = 1000
@@ -152,20 +152,15 @@ class SqliteJournal:
         self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
     ) -> None:
         """See `Journal.record`."""
-        values = {
-            **rows.record_values(after),
-            "epoch": self.epoch,
-            "at": moment(at),
-            "night": night.isoformat(),
-            "event": event,
-            "entered": None if after.state is before.state else str(after.state),
-            "note": note,
-        }
+        # Not by name: for each name SQLite would be asked anew, without the interpreter.
+        snapshot = (after.id, self.epoch, *rows.snapshot_values(after))
+        entered = None if after.state is before.state else after.state.value
+        happened = (after.id, self.epoch, moment(at), day(night), event, entered, note)
 
         def work(connection: sqlite3.Connection) -> None:
-            if connection.execute(_RECORD_SNAPSHOT, values).rowcount == 0:
+            if connection.execute(_RECORD_SNAPSHOT, snapshot).rowcount == 0:
                 self._refuse(connection, after)
-            connection.execute(_RECORD_EVENT, values)
+            connection.execute(_RECORD_EVENT, happened)
 
         await self._writer.do(work, Need.POWER)
 
@@ -200,12 +195,7 @@ class SqliteJournal:
 
     async def spend(self, spend: Spend) -> None:
         """See `Journal.spend`."""
-        values = {
-            "domain": spend.domain,
-            "boot_id": spend.boot_id,
-            "boot_seconds": spend.boot_seconds,
-            "wall": moment(spend.wall),
-        }
+        values = (spend.domain, spend.boot_id, spend.boot_seconds, moment(spend.wall))
         self._spends += 1
         old = (
             _since(spend.boot_id, spend.boot_seconds, spend.wall)

@@ -12,7 +12,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +19,7 @@ from threading import Thread
 from typing import Any, TypeVar, cast
 
 import msgspec
+from msgspec import Struct
 
 from runner.errors import StorageError
 from runner.journal.database import told
@@ -46,8 +46,7 @@ class Need(IntEnum):
     """It is flushed to disk when the call returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
+class _Task(Struct, frozen=True):
     work: Callable[[sqlite3.Connection], Any]
     need: Need
     future: "asyncio.Future[Any] | None" = None

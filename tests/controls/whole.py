@@ -202,8 +202,8 @@ WHOLE: Final = (
         (
             Change(
                 "runner/journal/sqlite.py",
-                "connection.execute(_RECORD_EVENT, values)\n\n        await self._writer.do(work, Need.POWER)",
-                "connection.execute(_RECORD_EVENT, values)\n\n        await self._writer.do(work, Need.PROCESS)",
+                "connection.execute(_RECORD_EVENT, happened)\n\n        await self._writer.do(work, Need.POWER)",
+                "connection.execute(_RECORD_EVENT, happened)\n\n        await self._writer.do(work, Need.PROCESS)",
             ),
         ),
         ("tests/test_journal_writer.py::test_a_lone_call_waits_for_nobody",),
@@ -228,7 +228,7 @@ WHOLE: Final = (
     Control(
         "newer-epoch-overwritten",
         "A job that a later runner wrote is written over.",
-        (Change("runner/journal/queries.sql", "WHERE id = :id AND epoch <= :epoch", "WHERE id = :id"),),
+        (Change("runner/journal/queries.sql", "WHERE id = ?1 AND epoch <= ?2", "WHERE id = ?1"),),
         ("tests/test_journal_writer.py::test_one_that_fails_does_not_cost_the_others_of_its_batch",),
     ),
     Control(
