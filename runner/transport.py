@@ -9,12 +9,15 @@ import socket
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import aiohttp
 import anyio
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+from msgspec import Struct
 from yarl import URL
 
 from runner.beside import beside
@@ -59,8 +62,7 @@ class BrokenAnswerError(TransportError):
     body = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """A whole answer. Header names are lower case."""
 
     status: int
@@ -69,13 +71,22 @@ class Answer:
 
 
 class Stream:
-    """An answer whose body is still to be read."""
+    """An answer whose body is still to be read, in `async with`: what is not read to its end costs a connection."""
 
     def __init__(self, response: aiohttp.ClientResponse, clock: Clock) -> None:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
         self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        if not self._response.content.is_eof():
+            self._response.close()
+        self._response.release()
+        await self._response.wait_for_close()
 
     @property
     def length_known(self) -> bool:
@@ -130,11 +141,10 @@ class Stream:
             chunk = content.read_nowait(_SOCKET_READ_BYTES)
             if not chunk and not content.at_eof():
                 before = self._clock.now().boot_seconds
-                try:
-                    with anyio.fail_after(RATE_SPAN_SECONDS):
-                        chunk = await content.readany()
-                except TimeoutError:
-                    raise LostError("the answer came too slowly") from None
+                with anyio.move_on_after(RATE_SPAN_SECONDS) as waiting:
+                    chunk = await content.readany()
+                if waiting.cancelled_caught:
+                    raise LostError("the answer came too slowly")
                 waited += self._clock.now().boot_seconds - before
             if not chunk:
                 return
@@ -186,14 +196,11 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(_connected)
-        trace.on_connection_reuseconn.append(_connected)
         self._session = aiohttp.ClientSession(
             connector=self._connector or _connector(keep_open=self._keep_open),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[trace],
+            request_class=_Request,
             trust_env=False,
             skip_auto_headers=("Accept-Encoding",),
             headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
@@ -227,12 +234,10 @@ class Transport:
         if request.purpose is Purpose.TRIGGER:
             seconds = self._timeouts.trigger_seconds
         sent = _Sent(left)
-        try:
-            with anyio.fail_after(seconds):
-                async with self._open(domain, key, request, sent) as stream:
-                    return Answer(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
-        except TimeoutError:
-            raise _no_answer(sent, f"no answer in {seconds:g} s") from None
+        with anyio.move_on_after(seconds):
+            async with await self._open(domain, key, request, sent) as stream:
+                return Answer(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
+        raise _no_answer(sent, f"no answer in {seconds:g} s")
 
     @asynccontextmanager
     async def download(
@@ -241,21 +246,16 @@ class Transport:
         """Send a request and hand out its answer for streaming. Raises as `send` does, while it is open too."""
         sent = _Sent(left)
         seconds = self._timeouts.request_seconds
-        opened = self._open(domain, key, request, sent)
-        try:
-            with anyio.fail_after(seconds):
-                stream = await opened.__aenter__()
-        except TimeoutError:
-            raise _no_answer(sent, f"no answer in {seconds:g} s") from None
-        try:
+        stream = None
+        with anyio.move_on_after(seconds):
+            stream = await self._open(domain, key, request, sent)
+        if stream is None:
+            raise _no_answer(sent, f"no answer in {seconds:g} s")
+        async with stream:
             yield stream
-        except BaseException as error:
-            await opened.__aexit__(type(error), error, error.__traceback__)
-            raise
-        await opened.__aexit__(None, None, None)
 
-    @asynccontextmanager
-    async def _open(self, domain: str, key: Secret, request: Request, sent: "_Sent") -> AsyncIterator[Stream]:
+    async def _open(self, domain: str, key: Secret, request: Request, sent: "_Sent") -> Stream:
+        """Send, and read the answer's head."""
         assert self._session is not None, "the transport is used inside its context"  # noqa: S101
         base = self._gateway or f"https://{domain}"
         headers = {"Authorization": f"lucca application={key.reveal()}", "Accept": "application/json"}
@@ -265,20 +265,15 @@ class Transport:
             headers["Content-Type"] = "application/json"
         if self._gateway:
             headers["Host"] = domain
+        _SENT.set(sent)
         try:
-            async with self._session.request(
+            response = await self._session.request(
                 request.method,
                 URL(base + request.target, encoded=True),
                 data=request.body,
                 headers=headers,
                 allow_redirects=False,
-                trace_request_ctx=sent,
-            ) as response:
-                try:
-                    yield Stream(response, self._clock)
-                finally:
-                    if not response.content.is_eof():
-                        response.close()
+            )
         except aiohttp.ClientConnectorCertificateError:
             raise UnreachableError("its certificate does not verify") from None
         except aiohttp.ClientConnectorDNSError as error:
@@ -291,6 +286,10 @@ class Transport:
             raise BrokenAnswerError("the answer is not HTTP") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _no_answer(sent, f"the connection broke ({type(error).__name__})") from None
+        if not sent.maybe:
+            response.close()
+            raise RuntimeError("an answer came to a request that was never seen to leave: another aiohttp?")
+        return Stream(response, self._clock)
 
 
 def _connector(*, keep_open: bool) -> aiohttp.BaseConnector:
@@ -346,8 +345,16 @@ class _Sent:
         self._left()
 
 
-async def _connected(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:  # noqa: ANN401
-    context.trace_request_ctx.mark()
+_SENT: ContextVar[_Sent] = ContextVar("_SENT")
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that tells when it is about to be written. aiohttp's own tracing tells too, and costs more."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write it to a connection."""
+        _SENT.get().mark()
+        return await super().send(conn)
 
 
 def _no_answer(sent: _Sent, detail: str) -> TransportError:
