@@ -24,4 +24,4 @@ def uncollected() -> Iterator[None]:
 def collect_seldom() -> None:
     """Look for garbage seldom from now on, and never among what is there by now: it stays to the end."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(200_000, 10, 50)

@@ -112,6 +112,8 @@ class Engine:
         self._keyless: deque[Tenant] = deque()
         self._key_fetchers = 0
         self._fatal: RunnerError | None = None
+        self._until_boot_seconds = float("inf")
+        self._log = _log.bind()
 
     def add(self, client: Client, jobs: Iterable[tuple[m.Job, ev.Event | None]]) -> None:
         """Take up jobs of a tenant, each with the event that opens it again, if one does."""
@@ -131,6 +133,7 @@ class Engine:
         Raises:
             RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
+        self._until_boot_seconds = until_boot_seconds
         for ids in self._lanes.values():
             if len(ids) > 1:
                 ids.sort(key=self._lane_order)
@@ -147,7 +150,8 @@ class Engine:
                 self._wake = anyio.Event()
                 while self._timers and self._timers[0][0] <= now:
                     self._schedule(heapq.heappop(self._timers)[1])
-                self._start_turns(moment)
+                while (ready := self._next_turn(moment)) is not None:
+                    self._tasks.start_soon(self._take_turns, ready)
                 next_moment = min(
                     self._timers[0][0] if self._timers else now + LONGEST_SLEEP_SECONDS, until_boot_seconds
                 )
@@ -248,16 +252,19 @@ class Engine:
                 self._key_fetchers += 1
                 self._tasks.start_soon(self._fetch_keys)
 
-    def _start_turns(self, now: Instant) -> None:
+    def _next_turn(self, now: Instant) -> tuple[Turn, Step] | None:
+        """The turn of whoever comes first and may send now, with the step to take in it."""
+        if self.reason is not None or now.boot_seconds >= self._until_boot_seconds:
+            return None
         while (turn := self._turns.next(now.boot_seconds)) is not None:
             entry, action = self._entries[turn.id], self._action(turn.id, now)
-            if entry.busy or not entry.open or not isinstance(action, Do) or entry.tenant.parked is not None:
-                # It waited so long for its turn that something else comes first now.
-                turn.end()
-                self._schedule(turn.id)
-                continue
-            entry.busy = True
-            self._tasks.start_soon(self._take_turn, turn.id, action.step, turn)
+            if not entry.busy and entry.open and isinstance(action, Do) and entry.tenant.parked is None:
+                entry.busy = True
+                return turn, action.step
+            # It waited so long for its turn that something else comes first now.
+            turn.end()
+            self._schedule(turn.id)
+        return None
 
     def _close(self, id_: int, job: m.Job) -> None:
         """The job has ended for this run; the next of its lane may begin, unless this one is still in flight."""
@@ -291,7 +298,7 @@ class Engine:
         except CredentialError as error:
             self._park(tenant, m.ErrorCode.SECRET, str(error))
         except Exception as error:  # noqa: BLE001 - a key ring may fail in any way; that is one tenant's trouble
-            _log.warning("key.failed", tenant=tenant.client.name, error=type(error).__name__)
+            self._log.warning("key.failed", tenant=tenant.client.name, error=type(error).__name__)
             self._park(tenant, m.ErrorCode.SECRET, f"its keeper failed with {type(error).__name__}")
         waiting, tenant.waiting = tenant.waiting, []
         for id_ in waiting:
@@ -299,11 +306,16 @@ class Engine:
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _take_turn(self, id_: int, step: Step, turn: Turn) -> None:
-        try:
-            await self._guarded(id_, self._exchange(id_, step, turn))
-        finally:
-            turn.end()
+    async def _take_turns(self, first: tuple[Turn, Step]) -> None:
+        """Take a turn, then that of whoever comes next, often the same job's: a task for each would cost more."""
+        ready: tuple[Turn, Step] | None = first
+        while ready is not None:
+            turn, step = ready
+            try:
+                await self._guarded(turn.id, self._exchange(turn.id, step, turn))
+            finally:
+                turn.end()
+            ready = self._next_turn(self._clock.now())
 
     async def _exchange(self, id_: int, step: Step, turn: Turn) -> None:
         outcome = await take(step, self.jobs[id_], self._tools(id_, turn))
@@ -344,7 +356,9 @@ class Engine:
             self.stop(error.code)
         except Exception:  # noqa: BLE001 - a fault of ours in one job; the others' pay goes on
             job = self.jobs[id_]
-            _log.exception("job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value)
+            self._log.exception(
+                "job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value
+            )
             self.crashed.append(job.label)
             entry.busy = False
             self._close(id_, job)
@@ -392,7 +406,7 @@ class Engine:
             entry.bad_answers += 1
         else:
             entry.troubles += 1
-        _log.info(
+        self._log.info(
             "request.troubled",
             tenant=job.spec.tenant,
             job=job.spec.name,
@@ -432,7 +446,7 @@ class Engine:
         if before.live.staged and not after.live.staged and not isinstance(event, ev.Placed):
             await self._output.discard([temp for staged in before.live.staged for _, temp in staged.parts])
         if after.state is not before.state:
-            _log.info(
+            self._log.info(
                 f"{after.spec.kind}.{after.state.value}",
                 tenant=after.spec.tenant,
                 job=after.spec.name,
@@ -442,5 +456,5 @@ class Engine:
             try:
                 observer(before, after, event)
             except Exception:  # noqa: BLE001 - who only looks on can never fail a run
-                _log.exception("observer.failed", job=after.label)
+                self._log.exception("observer.failed", job=after.label)
         return after

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -49,8 +50,7 @@ class Purpose(Enum):
     DOWNLOAD = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One request, ready but for host and key. `target` is path and query, sent as it is."""
 
     method: str
@@ -135,8 +135,7 @@ def _exports(doubled: bool) -> str:  # noqa: FBT001 - private, one use
     return EXPORTS_DOUBLED if doubled else EXPORTS
 
 
-@dataclass(frozen=True, slots=True)
-class ListedExport:
+class ListedExport(msgspec.Struct, frozen=True, gc=False):
     """A line of the export list; `ends_at` is None where the list does not tell."""
 
     id: int
@@ -377,6 +376,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (moment - sent).total_seconds())
 
 
+@lru_cache(maxsize=256)  # the answers of one second share theirs
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)

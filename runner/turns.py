@@ -249,7 +249,8 @@ class Turns:
         held, self._held = self._held, {}
         for domain in held.values():
             self._enqueue(domain)
-        self._changed()
+        if self._queue:
+            self._changed()
 
 
 class Turn:
@@ -296,7 +297,8 @@ class Turn:
         self._ended = True
         if self._slot.at is None:
             self._tenant.domain.window.give_back(self._slot)
-        self._judge()
+        if self._waits_since is not None:
+            self._judge(self._turns._clock.now().boot_seconds)  # noqa: SLF001
         self._turns._end(self._tenant)  # noqa: SLF001
 
     async def _spend(self, request: Request) -> tuple[str, Secret]:
@@ -309,10 +311,9 @@ class Turn:
             self._waits_since = now.boot_seconds
         return domain, key
 
-    def _judge(self) -> None:
+    def _judge(self, now: float) -> None:
         """The answer has begun, or the turn has ended without one."""
         if self._waits_since is not None:
-            now = self._turns._clock.now().boot_seconds  # noqa: SLF001
             self._turns._waited(self._tenant.domain, now - self._waits_since)  # noqa: SLF001
             self._waits_since = None
 
@@ -320,8 +321,9 @@ class Turn:
         self._slot.left(self._turns._clock.now().boot_seconds)  # noqa: SLF001
 
     def _heard(self, status: int, headers: Mapping[str, str]) -> None:
-        self._slot.answered(self._turns._clock.now().boot_seconds)  # noqa: SLF001
-        self._judge()
+        now = self._turns._clock.now().boot_seconds  # noqa: SLF001
+        self._slot.answered(now)
+        self._judge(now)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             # Of any other answer nobody knows whether its sender looked at the key: it may be a proxy's.
             self._tenant.proven = True

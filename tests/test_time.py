@@ -6,13 +6,14 @@ of true time: whatever the clocks read, it leaves then, and neither before nor n
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from runner.credentials import Secret
 from runner.dates import parse_date, parse_date_rule, parse_period

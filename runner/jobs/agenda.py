@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.clock import Instant
@@ -51,29 +52,25 @@ class Step(Enum):
         self.priority = priority
 
 
-@dataclass(frozen=True, slots=True)
-class Do:
+class Do(Struct, frozen=True, gc=False):
     """Take this step now."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True, gc=False):
     """Nothing before this moment of the boot clock."""
 
     until_boot_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Conclude:
+class Conclude(Struct, frozen=True, gc=False):
     """Nothing to send: record this event."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True, gc=False):
     """Nothing more to do by itself."""
 
 

@@ -7,8 +7,9 @@ of this program and raises `ValueError`, because a server's string must never be
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from runner.jobs.model import FileRecord
 
@@ -23,8 +24,7 @@ QUARANTINE = (".runner", "quarantine")
 """The folders down to the refused answers; where the journal is usually, out of the sight of who fetches files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True, gc=False):
     """Where a file belongs: `night`/`tenant`/`filename`; the tenant's folder is left out for a published file."""
 
     night: str

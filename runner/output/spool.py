@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 import anyio
+from msgspec import Struct
 
 from runner.errors import StorageError
 from runner.output.names import Place
@@ -57,8 +58,7 @@ class TooLargeError(Exception):
         self.cap_bytes = cap_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, gc=False):
     """A whole file that waits beside its place, flushed to disk.
 
     Attributes:

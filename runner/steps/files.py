@@ -4,10 +4,10 @@ Owns the sequence of a download: stream, check, derive, flush; then name it in t
 know where a place is nor how a file gets there safely: that is `output`.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -16,8 +16,8 @@ from runner.errors import StorageError
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.machine import ends_text, missing_pieces
-from runner.output import KEPT_BYTES, Derivation, Reader, Spool, Spooled, TooLargeError
-from runner.steps.tools import Line, Outcome, Tools, doubled_path, export_of
+from runner.output import KEPT_BYTES, Derivation, Reader, Spooled, TooLargeError
+from runner.steps.tools import Outcome, Tools, doubled_path, export_of
 from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, Stream
 
 EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
@@ -124,34 +124,26 @@ async def _download(
     async with output.spool(
         night, spec.tenant, filename, reader=reader, cap_bytes=CONTENT_CAP_BYTES
     ) as spool:
-        async with line.download(request) as stream:
-            if stream.status != HTTPStatus.OK:
-                line.body = await stream.read(ANSWER_CAP_BYTES)
-                lucca.check_status(stream.status, stream.headers, line.body)
-                raise lucca.NotContentError(f"status {stream.status}, which promises no whole content")
-            async with _shown(line, spool):
+        try:
+            async with line.download(request) as stream:
+                if stream.status != HTTPStatus.OK:
+                    line.body = await stream.read(ANSWER_CAP_BYTES)
+                    lucca.check_status(stream.status, stream.headers, line.body)
+                    raise lucca.NotContentError(f"status {stream.status}, which promises no whole content")
                 async for chunk in stream.chunks(CONTENT_CAP_BYTES):
                     await spool.write(chunk)
-        line.end()
-        async with _shown(line, spool):
+            line.end()
             spooled = await spool.finish(lambda told: inspect(stream, told), derivations)
+        except (BrokenAnswerError, TooLargeError, content.NotContentError, lucca.NotContentError):
+            with suppress(StorageError):
+                line.body = line.body or await spool.beginning(KEPT_BYTES)
+            raise
     parts = [(format_, spooled.answer), *spooled.derived.items()]
     records = tuple(
         (m.FileRecord(part.path, part.size_bytes, part.sha256, remote_id, name), part.temp)
         for name, part in parts
     )
     return spooled, m.Staged(remote_id, records, underived=tuple(spooled.underived))
-
-
-@asynccontextmanager
-async def _shown(line: Line, spool: Spool[Any]) -> AsyncIterator[None]:
-    """Show the beginning of an answer that is refused in the block."""
-    try:
-        yield
-    except (BrokenAnswerError, TooLargeError, content.NotContentError, lucca.NotContentError):
-        with suppress(StorageError):
-            line.body = await spool.beginning(KEPT_BYTES)
-        raise
 
 
 async def place(job: m.Job, tools: Tools) -> Outcome:

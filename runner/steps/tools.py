@@ -5,10 +5,11 @@ Owns how trouble on the wire is borne. Must not know any particular step.
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from typing import Protocol
+
+from msgspec import Struct
 
 from runner import lucca
 from runner.clock import Clock
@@ -26,8 +27,7 @@ class Bearing(Enum):
     BAD_ANSWER = "bad_answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True, gc=False):
     """Ask again later. `detail` is safe to show."""
 
     bearing: Bearing
@@ -35,8 +35,7 @@ class Trouble:
     retry_after_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, gc=False):
     """What came of a step: events in order, then perhaps trouble that makes it worth waiting."""
 
     events: tuple[ev.Event, ...] = ()
@@ -81,8 +80,7 @@ class Line(Protocol):
         """Nothing more is sent in this turn: let the next one have it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class Tools(Struct, frozen=True, kw_only=True):
     """All that a step may touch.
 
     Attributes:
