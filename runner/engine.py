@@ -214,7 +214,10 @@ class Engine:
     def _schedule(self, id_: int) -> None:
         """Look at what the job does next and put it where it waits for that."""
         entry, job = self._entries[id_], self.jobs[id_]
-        if entry.busy or not entry.open or self.reason is not None:
+        if entry.busy or not entry.open:
+            return
+        # Even a run that was stopped before it began says which files stand there: a crash may have left it unsaid.
+        if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
             return
         now = self._clock.now()
         action = self._action(id_, now)

@@ -8,8 +8,10 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from runner.app.nightly import Nightly
 from runner.clock import wait_for
 from runner.dates import parse_period
+from runner.errors import StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import free_at
 from runner.jobs.machine import stamp
@@ -17,7 +19,7 @@ from runner.journal import SqliteJournal
 from runner.output import Disk, Output
 from runner.sandbox import Configuration, Fault, RequestRecord, StaffExport, Status, TenantScenario, Trigger
 from tests.nights import DOMAIN, TONIGHT, Setting, export, night, report, tenant
-from tests.virtual import NIGHT, VirtualClock, run_virtual
+from tests.virtual import NIGHT, VirtualClock, VirtualSandbox, run_virtual
 
 MONDAY = date(2026, 11, 23)
 
@@ -51,6 +53,43 @@ def test_two_jobs_that_learn_the_path_at_once_both_find_what_exists_already(
     told = night(tmp_path, [tenant(exports=[export(f"e{number}", number) for number in numbers])], [host])
     assert told.triggers == []
     assert [job.flags for job in told.jobs.values()] == [{m.Flag.ADOPTED}] * count
+
+
+def test_a_file_that_a_crash_left_unsaid_is_told_even_by_a_run_that_is_stopped_at_once(
+    tmp_path: Path,
+) -> None:
+    class DiesBeforeSayingIt:
+        def __init__(self, journal: SqliteJournal) -> None:
+            self._journal = journal
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._journal, name)
+
+        async def record(self, before: m.Job, after: m.Job, event: str, *rest: Any) -> None:
+            if event == "Placed":
+                raise StorageError("it died here")
+            await self._journal.record(before, after, event, *rest)
+
+    class TakesItsTime(DiesBeforeSayingIt):
+        async def start_night(self, *told: Any) -> None:
+            await anyio.sleep(1)
+            await self._journal.start_night(*told)
+
+        async def record(self, *told: Any) -> None:
+            await self._journal.record(*told)
+
+    async def stopped(nightly: Nightly, _sandbox: VirtualSandbox) -> None:
+        nightly.stop("SIGTERM")
+
+    tenants = [tenant(exports=[export(), export("other", 2)])]
+    died = night(tmp_path, tenants, setting=Setting(kept=True, journal=DiesBeforeSayingIt))
+    assert isinstance(died.error, StorageError)
+    there = {name for name in died.files() if name.endswith(".json") and "/" in name}
+    assert there
+    again = night(tmp_path, tenants, setting=Setting(kept=True, journal=TakesItsTime, beside=stopped))
+    assert (again.code, again.asked()) == (143, [])
+    sums = (tmp_path / TONIGHT.isoformat() / "SHA256SUMS").read_text()
+    assert {line.split("  ")[1] for line in sums.splitlines()} == there
 
 
 def test_a_poll_that_tells_nothing_new_is_not_recorded(tmp_path: Path) -> None:

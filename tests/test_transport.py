@@ -361,6 +361,13 @@ async def test_a_transport_is_used_inside_its_context() -> None:
     await transport.__aexit__(None, None, None)
 
 
+async def test_an_answer_to_what_was_never_seen_to_leave_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with an aiohttp that writes its requests in another way: a sent POST would look as if it never left."""
+    monkeypatch.setattr("runner.transport._Request.send", aiohttp.ClientRequest.send)
+    with pytest.raises(RuntimeError, match="never seen to leave"):
+        await ask(answer(b"{}"))
+
+
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

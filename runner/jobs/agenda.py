@@ -107,10 +107,14 @@ def _look(job: Job) -> Action:
     return Rest() if job.live.revisited else Do(Step.POLL)
 
 
+def unplaced(job: Job) -> bool:
+    """Whether a file has its name in the journal, and nobody has said yet that it stands there."""
+    return any(not record.placed for record in job.files)
+
+
 def _download_step(job: Job) -> Step:
-    named = any(not record.placed for record in job.files)
     whole = isinstance(job.spec, ExportSpec) or not missing_pieces(job)
-    if named or (job.live.staged and whole) or not missing_pieces(job):
+    if unplaced(job) or (job.live.staged and whole) or not missing_pieces(job):
         return Step.PLACE
     return Step.FETCH
 

@@ -259,6 +259,17 @@ WHOLE: Final = (
         ("tests/test_output.py::test_present_tells_what_is_not_on_disk_with_its_size",),
     ),
     Control(
+        "left-unsaid",
+        "What a crash left in its place without saying so is not said by a run that is stopped at once.",
+        (Change("runner/engine.py", " and (self._fatal is not None or not agenda.unplaced(job))", ""),),
+        (
+            (
+                "tests/test_simulation_findings.py::"
+                "test_a_file_that_a_crash_left_unsaid_is_told_even_by_a_run_that_is_stopped_at_once"
+            ),
+        ),
+    ),
+    Control(
         "leftovers-stay",
         "What a night that died left beside is cleaned only if that night is run again.",
         (Change("runner/app/nightly.py", "{*unclosed, order.date}", "{order.date}"),),
