@@ -21,7 +21,6 @@ from runner.journal.queries import QUERIES
 from runner.journal.rows import day, moment
 from runner.journal.writer import Need, Transactions, Writer, stale
 
-_SPENDS_BETWEEN_SWEEPS = 1000
 _RECORD_SNAPSHOT = QUERIES["record_snapshot"]
 _RECORD_EVENT = QUERIES["record_event"]
 _SPEND = QUERIES["spend"]
@@ -44,7 +43,7 @@ class SqliteJournal:
         self._lock = lock
         self._transactions = Transactions(connection, path, epoch)
         self._writer = Writer(self._transactions, path, inline=inline)
-        self._spends = 0
+        self._next_sweep_boot_seconds = 0.0
 
     @staticmethod
     @asynccontextmanager
@@ -196,12 +195,11 @@ class SqliteJournal:
     async def spend(self, spend: Spend) -> None:
         """See `Journal.spend`."""
         values = (spend.domain, spend.boot_id, spend.boot_seconds, moment(spend.wall))
-        self._spends += 1
-        old = (
-            _since(spend.boot_id, spend.boot_seconds, spend.wall)
-            if self._spends % _SPENDS_BETWEEN_SWEEPS == 0
-            else None
-        )
+        old = None
+        if spend.boot_seconds >= self._next_sweep_boot_seconds:
+            # All that is kept is looked through, so that is done as seldom as any of it grows old.
+            self._next_sweep_boot_seconds = spend.boot_seconds + RECENT_SECONDS
+            old = _since(spend.boot_id, spend.boot_seconds, spend.wall)
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_SPEND, values)
