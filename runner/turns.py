@@ -1,13 +1,16 @@
 """Turns: who may send a request at which moment.
 
 Owns the limits on requests in flight (all together, and per domain), the budget per domain, the pauses a host asked
-for, and the order among those who ask: triggers and downloads before polls, domains in rotation. A turn is good for
-one request and holds its places only for that long. Must not know what a job is: it deals in numbers.
+for, and the order among those who ask: triggers and downloads first, whosever they are, before looks and polls; among
+equals domains in rotation. So what is begun goes on at once, however many wait: a look that waited for half of the
+night would be too old to be trusted for a trigger, and be taken again, for ever. Only so many of the first kind wait as
+came of the others. A turn is good for one request and holds its places only for that long. Must not know what a job is:
+it deals in numbers.
 """
 
 import heapq
 import re
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +39,9 @@ SLOW_SHARE: Final = 2
 
 TELLING_CHARACTERS: Final = 4
 """So much of a key's beginning is hidden where words were cut in the midst of it."""
+
+URGENT_PRIORITY: Final = 0
+"""Triggers and downloads."""
 
 POLITE_PRIORITY: Final = 2
 """From this priority on (polls), requests leave a fifth of the budget to triggers and downloads."""
@@ -101,7 +107,6 @@ class Domain:
     running: int = 0
     paused_until: float = 0.0
     asking: list[tuple[int, int, int]] = field(default_factory=list)
-    queued: bool = False
 
     def pause(self, until_boot_seconds: float) -> None:
         """Send nothing to it before then."""
@@ -160,7 +165,8 @@ class Turns:
         self._domains: dict[str, Domain] = {}
         self._tenants: dict[str, Tenant] = {}
         self._askers: dict[int, Tenant] = {}
-        self._queue: deque[Domain] = deque()
+        self._urgent: OrderedDict[str, Domain] = OrderedDict()
+        self._patient: OrderedDict[str, Domain] = OrderedDict()
         self._timers: list[tuple[float, str]] = []
         self._slow: dict[str, Domain] = {}
         self._held: dict[str, Domain] = {}
@@ -192,9 +198,8 @@ class Turns:
         """A turn for the next in order, or None while nobody may go."""
         while self._timers and self._timers[0][0] <= now:
             self._enqueue(self._domains[heapq.heappop(self._timers)[1]])
-        while self._queue and self._running < self._limits.in_flight:
-            domain = self._queue.popleft()
-            domain.queued = False
+        while (queue := self._urgent or self._patient) and self._running < self._limits.in_flight:
+            _, domain = queue.popitem(last=False)
             if not domain.asking or domain.running >= self._limits.in_flight_per_domain:
                 continue
             priority, _, first = domain.asking[0]
@@ -220,9 +225,11 @@ class Turns:
         return self._timers[0][0] if self._timers else float("inf")
 
     def _enqueue(self, domain: Domain) -> None:
-        if domain.asking and not domain.queued:
-            domain.queued = True
-            self._queue.append(domain)
+        if not domain.asking:
+            return
+        queue = self._urgent if domain.asking[0][0] == URGENT_PRIORITY else self._patient
+        if domain.name not in queue:
+            queue[domain.name] = domain
             self._changed()
 
     def _has_place_for_slow(self) -> bool:

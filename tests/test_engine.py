@@ -18,7 +18,7 @@ from runner.credentials import CredentialError, Secret
 from runner.engine import Engine
 from runner.errors import StorageError
 from runner.jobs import model as m
-from runner.jobs.agenda import Policy, next_action
+from runner.jobs.agenda import FRESH_SECONDS, Policy, next_action
 from runner.jobs.machine import stamp
 from runner.journal import SqliteJournal
 from runner.journal.protocol import StaleHolderError
@@ -125,6 +125,19 @@ def test_a_waiting_job_holds_no_place(tmp_path: Path) -> None:
     assert told.code == 0
     assert next(trigger.at_seconds for trigger in told.triggers if trigger.domain == OTHER) < 1050
     assert told.seconds < 900
+
+
+def test_however_many_hosts_wait_for_a_place_a_look_is_followed_by_its_trigger_before_it_is_too_old(
+    tmp_path: Path,
+) -> None:
+    domains = [f"t{number}.ilucca.net" for number in range(120)]
+    hosts = [host(domain, latency_seconds=2.0) for domain in domains]
+    setting = Setting(limits=Limits(in_flight=2), until_seconds=3600.0)
+    told = night(tmp_path, [tenant(domain, [export()]) for domain in domains], hosts, setting)
+    assert told.code == 0
+    # Looking at all of them takes longer than a look is good for.
+    assert len(domains) * 2.0 / 2 > FRESH_SECONDS
+    assert Counter(record.kind for record in told.world.log) == {"list": 120, "trigger": 120, "content": 120}
 
 
 def waiting_jobs(count: int, clock: VirtualClock) -> list[m.Job]:

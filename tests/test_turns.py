@@ -131,8 +131,27 @@ def test_hosts_take_turns() -> None:
     for id_ in range(10):
         desk.turns.ask(acme, id_, URGENT)
     for id_ in range(10, 20):
-        desk.turns.ask(globex, id_, POLL)
+        desk.turns.ask(globex, id_, URGENT)
     assert desk.all() == [0, 10, 1, 11]
+
+
+@pytest.mark.parametrize("patient", [SOON, POLL])
+async def test_what_one_host_has_begun_goes_before_what_others_begin_and_leaves_them_their_order(
+    patient: int,
+) -> None:
+    desk = Desk(in_flight=1)
+    hosts = [desk.tenant(f"t{number}") for number in range(4)]
+    for id_, host in enumerate(hosts):
+        desk.turns.ask(host, id_, patient)
+    order = []
+    while (turn := desk.next()) is not None:
+        order.append(turn.id)
+        turn.end()
+        if turn.id in (1, 101):
+            desk.turns.ask(hosts[1], turn.id + 100, URGENT)
+        if turn.id == 0:  # one that waits already, for something else
+            desk.turns.ask(hosts[3], 103, URGENT)
+    assert order == [0, 103, 1, 101, 201, 2, 3]
 
 
 def test_who_asks_twice_is_heard_once() -> None:
@@ -204,7 +223,7 @@ async def test_slow_hosts_together_hold_half_of_the_places_and_the_others_the_re
         turns.append(turn)
     assert len(turns) == 3
     for id_ in range(8):
-        desk.turns.ask(quick[id_ % 4], 100 + id_, POLL)
+        desk.turns.ask(quick[id_ % 4], 100 + id_, URGENT)
     assert desk.all() == [100, 101, 102]
     # One of the slow ones ends: its place is for whoever is next, quick ones first in turn.
     turns[0].end()
