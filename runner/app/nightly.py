@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import ceil
 from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -42,6 +43,9 @@ from runner.turns import Client, Limits, SenderPort
 
 REWRITTEN_SECONDS: Final = 60.0
 """How often the night's documents are written anew while it runs."""
+REWRITING_SHARE: Final = 50
+"""Where writing them takes seconds, at most one of so many goes to it; the page says how often it is written."""
+LONGEST_REWRITTEN_MINUTES: Final = 5
 _CONTENT_PATH: Final = "content_path"
 
 
@@ -108,6 +112,8 @@ class Nightly:
         self._stopped: str | None = None
         self._started = ports.clock.now()
         self._finished: Instant | None = None
+        self._rewritten_minutes = 1
+        self._writing_seconds = 0.0
 
     async def run(self) -> int:
         """Run the night to its end and give the exit code.
@@ -201,16 +207,23 @@ class Nightly:
             reason=self._stopped,
             timezone=order.timezone,
             policy=order.policy,
+            rewritten_minutes=self._rewritten_minutes,
         )
 
     async def publish(self) -> None:
         """Write run.json, index.html and SHA256SUMS anew, each whole."""
-        night, order, output = self.night(), self._order, self._ports.output
+        clock, order, output = self._ports.clock, self._order, self._ports.output
+        # By what the writing before this one took, so that the page can say it.
+        minutes = ceil(self._writing_seconds * REWRITING_SHARE / 60.0)
+        self._rewritten_minutes = min(max(1, minutes), LONGEST_REWRITTEN_MINUTES)
+        began = clock.now().boot_seconds
+        night = self.night()
         records = (r for job in night.jobs for r in job.files if r.placed)
         sums = await self._ports.offload(lambda: sha256sums(records, order.date).encode())
         await output.publish(order.date, "SHA256SUMS", sums)
         await output.publish(order.date, "index.html", page_pieces(night, order.language))
         await output.publish(order.date, "run.json", document_pieces(night))
+        self._writing_seconds = clock.now().boot_seconds - began
 
     async def _publish_if_possible(self) -> None:
         with suppress(Exception):  # the trouble itself is about to be raised
@@ -220,7 +233,7 @@ class Nightly:
         if at_once:
             await self.publish()
         while True:
-            await self._ports.clock.wait(REWRITTEN_SECONDS)
+            await self._ports.clock.wait(REWRITTEN_SECONDS * self._rewritten_minutes)
             await self.publish()
 
     def _deadline(self) -> float:
