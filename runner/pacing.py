@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from random import Random
 from typing import Final
 
+from msgspec import Struct
+
 WINDOW_SECONDS: Final = 60.0
 MARGIN_SECONDS: Final = 0.1
 """Two clocks do not run alike."""
@@ -24,17 +26,14 @@ LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 """A server that asks for more patience than this is asked again all the same."""
 
 
-class Slot:
-    """One request of the budget.
+class Slot(Struct, eq=False, gc=False):
+    """One request of the budget. There may be one for each request of a minute, so it is no work for the collector.
 
     Attributes:
         at: by when the server has counted it; None from its taking until it has left (or certainly has not).
     """
 
-    __slots__ = ("at",)
-
-    def __init__(self, at: float | None = None) -> None:
-        self.at = at
+    at: float | None = None
 
     def left(self, now: float) -> None:
         """Its bytes leave."""
