@@ -256,7 +256,7 @@ class Turns:
         held, self._held = self._held, {}
         for domain in held.values():
             self._enqueue(domain)
-        if self._queue:
+        if self._urgent or self._patient:
             self._changed()
 
 

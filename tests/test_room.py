@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from runner.clock import SystemClock
 from runner.credentials import Secret
 from runner.lucca import latest_exports
 from runner.transport import Timeouts, Transport
+from tests.bench.measure import RUNNER, environment, serving
+from tests.bench.worlds import KEY, KEY_VARIABLE, NIGHT, write_manifest
 from tests.scripted import answer, scripted
 
 
@@ -62,3 +65,20 @@ async def test_without_room_no_connection_is_kept_for_the_next_request(
             told = await transport.send("acme.ilucca.net", Secret("k" * 36), latest_exports(3), lambda: None)
             assert told.status == 200
         assert server.connections == connections
+
+
+def test_behind_a_gateway_connections_are_kept_however_many_tenants_there_are(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "tenants.yaml", 100, 1)
+    with serving(content_bytes=1000) as server:
+        subprocess.run(
+            [RUNNER, "run", "tenants.yaml", "--gateway", server.url, "--date", NIGHT],
+            cwd=tmp_path,
+            env=environment(**{KEY_VARIABLE: KEY}),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500)),
+            check=True,
+            capture_output=True,
+        )
+        told = server.told()
+    assert sum(told["requests"].values()) == 300
+    # One for each request in flight, and our own question.
+    assert told["connections"] <= 65

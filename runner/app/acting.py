@@ -73,7 +73,7 @@ async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa:
     timeouts = Timeouts(request_seconds=settings.request_timeout, trigger_seconds=settings.trigger_timeout)
     output = output_of(settings)
     roomy = make_room(
-        hosts=len({tenant.domain for tenant in order.manifest.tenants}),
+        hosts=1 if settings.gateway else len({tenant.domain for tenant in order.manifest.tenants}),
         in_flight=settings.max_concurrency,
         per_host=settings.max_concurrency_per_domain,
     )

@@ -128,12 +128,11 @@ class Server:
 def serving(*, content_bytes: int = 100_000, lets_go: bool = False) -> Iterator[Server]:
     """Start the server, and end it in the end."""
     argv = [PYTHON, "-m", "tests.bench.server", "--content", str(content_bytes)]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*argv, "--lets-go"] if lets_go else argv, env=environment(), cwd=ROOT, stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        yield Server(int(process.stdout.readline()))
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield Server(int(process.stdout.readline()))
+        finally:
+            process.kill()
