@@ -11,7 +11,6 @@ Nobody waits in a task of his own: a job that waits is an entry in a heap, so te
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from random import Random
 from typing import Final
@@ -19,6 +18,7 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.clock import Clock, Instant, wait_for
@@ -46,16 +46,17 @@ GRACE_SECONDS: Final = 5.0
 LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 KEYS_AT_A_TIME: Final = 8
+HOSTS_AHEAD: Final = 64
+"""While so many hosts wait for a request's place, no further keys are fetched: the requests go first."""
 
 Observer = Callable[[m.Job, m.Job, ev.Event], None]
 
 
-@dataclass(slots=True)
-class _Entry:
-    """What the engine keeps of a job beside it: none of it outlives the run."""
+class _Entry(Struct, gc=False):
+    """What the engine keeps of a job beside it: none of it outlives the run, and nothing in it leads back to it."""
 
     tenant: Tenant
-    lane: tuple[str, str] | None
+    lane: tuple[str, int | str] | None
     opening: ev.Event | None = None
     open: bool = True
     busy: bool = False
@@ -103,7 +104,7 @@ class Engine:
         self._observers = observers
         self._entries: dict[int, _Entry] = {}
         # Lists, although they are emptied from the front: most hold one job, for which a deque takes 700 bytes.
-        self._lanes: dict[tuple[str, str], list[int]] = {}
+        self._lanes: dict[tuple[str, int | str], list[int]] = {}
         self._timers: list[tuple[float, int]] = []
         self._open = 0
         self._wake = anyio.Event()
@@ -138,25 +139,29 @@ class Engine:
             if len(ids) > 1:
                 ids.sort(key=self._lane_order)
         async with self._tasks:
+            now = self._clock.now()
             for id_, entry in self._entries.items():
                 if entry.lane is None or self._lanes[entry.lane][0] == id_:
-                    self._schedule(id_)
+                    self._schedule(id_, now)
             while self._open and self.reason is None:
-                moment = self._clock.now()
-                now = moment.boot_seconds
-                if now >= until_boot_seconds:
+                now = self._clock.now()
+                present = now.boot_seconds
+                if present >= until_boot_seconds:
                     self.stop("deadline")
                     break
                 self._wake = anyio.Event()
-                while self._timers and self._timers[0][0] <= now:
-                    self._schedule(heapq.heappop(self._timers)[1])
-                while (ready := self._next_turn(moment)) is not None:
+                while self._timers and self._timers[0][0] <= present:
+                    self._schedule(heapq.heappop(self._timers)[1], now)
+                while (ready := self._next_turn(now)) is not None:
                     self._tasks.start_soon(self._take_turns, ready)
+                self._start_fetching_keys()
                 next_moment = min(
-                    self._timers[0][0] if self._timers else now + LONGEST_SLEEP_SECONDS, until_boot_seconds
+                    self._timers[0][0] if self._timers else present + LONGEST_SLEEP_SECONDS,
+                    self._turns.next_moment(),
+                    present + LONGEST_SLEEP_SECONDS,
+                    until_boot_seconds,
                 )
-                next_moment = min(next_moment, self._turns.next_moment(), now + LONGEST_SLEEP_SECONDS)
-                await wait_for(self._wake, next_moment - now)
+                await wait_for(self._wake, next_moment - present)
             await self._let_finish()
             self._tasks.cancel_scope.cancel()
         await self._put_away()
@@ -211,7 +216,7 @@ class Engine:
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
 
-    def _schedule(self, id_: int) -> None:
+    def _schedule(self, id_: int, now: Instant | None = None) -> None:
         """Look at what the job does next and put it where it waits for that."""
         entry, job = self._entries[id_], self.jobs[id_]
         if entry.busy or not entry.open:
@@ -219,7 +224,7 @@ class Engine:
         # Even a run that was stopped before it began says which files stand there: a crash may have left it unsaid.
         if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
             return
-        now = self._clock.now()
+        now = now or self._clock.now()
         action = self._action(id_, now)
         if isinstance(action, Conclude) or (isinstance(action, Do) and action.step is Step.PLACE):
             entry.busy = True
@@ -247,13 +252,11 @@ class Engine:
         if tenant.key is not None:
             self._turns.ask(tenant, id_, step.priority)
             return
-        tenant.waiting.append(id_)
+        tenant.waiting.append((id_, step.priority))
         if not tenant.key_asked:
             tenant.key_asked = True
             self._keyless.append(tenant)
-            if self._key_fetchers < KEYS_AT_A_TIME:
-                self._key_fetchers += 1
-                self._tasks.start_soon(self._fetch_keys)
+            self._look_up()
 
     def _next_turn(self, now: Instant) -> tuple[Turn, Step] | None:
         """The turn of whoever comes first and may send now, with the step to take in it."""
@@ -288,9 +291,18 @@ class Engine:
             self._entries[lane[0]].not_before = agenda.free_at(job, self._clock.now(), self._policy)
             self._schedule(lane[0])
 
+    def _start_fetching_keys(self) -> None:
+        """A few work side by side, instead of a task for each of all tenants."""
+        if self._wants_keys():
+            for _ in range(min(KEYS_AT_A_TIME - self._key_fetchers, len(self._keyless))):
+                self._key_fetchers += 1
+                self._tasks.start_soon(self._fetch_keys)
+
+    def _wants_keys(self) -> bool:
+        return bool(self._keyless) and self._turns.backlog < HOSTS_AHEAD
+
     async def _fetch_keys(self) -> None:
-        """One key after the other; a few of these work side by side, instead of a task for each of all tenants."""
-        while self._keyless:
+        while self._wants_keys():
             await self._fetch_key(self._keyless.popleft())
             await anyio.lowlevel.checkpoint()  # one that is at hand is fetched without any wait
         self._key_fetchers -= 1
@@ -304,8 +316,9 @@ class Engine:
             self._log.warning("key.failed", tenant=tenant.client.name, error=type(error).__name__)
             self._park(tenant, m.ErrorCode.SECRET, f"its keeper failed with {type(error).__name__}")
         waiting, tenant.waiting = tenant.waiting, []
-        for id_ in waiting:
-            self._schedule(id_)
+        if tenant.key is not None:
+            for id_, priority in waiting:
+                self._turns.ask(tenant, id_, priority)
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -124,7 +124,7 @@ class Tenant:
     proven: bool = False
     running: int = 0
     parked: tuple[ErrorCode, str] | None = None
-    waiting: list[int] = field(default_factory=list)
+    waiting: list[tuple[int, int]] = field(default_factory=list)
     jobs: list[int] = field(default_factory=list)
 
     def scrub(self, text: str) -> str:
@@ -219,6 +219,11 @@ class Turns:
             self._enqueue(domain)
             return Turn(self, tenant, first)
         return None
+
+    @property
+    def backlog(self) -> int:
+        """How many hosts wait only for others' requests to end."""
+        return len(self._urgent) + len(self._patient)
 
     def next_moment(self) -> float:
         """The boot second at which a domain that had to wait may go on."""

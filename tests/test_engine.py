@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from runner.app.nightly import JournalMemory, Nightly
 from runner.credentials import CredentialError, Secret
-from runner.engine import Engine
+from runner.engine import HOSTS_AHEAD, KEYS_AT_A_TIME, Engine
 from runner.errors import StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import FRESH_SECONDS, Policy, next_action
@@ -138,6 +138,30 @@ def test_however_many_hosts_wait_for_a_place_a_look_is_followed_by_its_trigger_b
     # Looking at all of them takes longer than a look is good for.
     assert len(domains) * 2.0 / 2 > FRESH_SECONDS
     assert Counter(record.kind for record in told.world.log) == {"list": 120, "trigger": 120, "content": 120}
+
+
+def test_keys_are_fetched_a_little_before_their_requests_can_leave(tmp_path: Path) -> None:
+    domains = [f"t{number}.ilucca.net" for number in range(150)]
+    keeping = Secret("01234567-89ab-cdef-0123-456789abcdef")
+    fetched: list[str] = []
+    ahead: list[int] = []
+
+    async def key(tenant: Tenant) -> Secret:
+        fetched.append(tenant.name)
+        return keeping
+
+    def leaving(*_: object) -> None:
+        ahead.append(len(fetched))
+
+    told = night(
+        tmp_path,
+        [tenant(domain, [export()]) for domain in domains],
+        [host(domain, key=keeping.reveal(), latency_seconds=1.0) for domain in domains],
+        Setting(limits=Limits(in_flight=1), key=key, sender=lambda sender: Counting(sender, leaving)),
+    )
+    assert told.code == 0
+    assert len(set(fetched)) == len(fetched) == len(domains)
+    assert 2 < ahead[1] <= 2 + HOSTS_AHEAD + KEYS_AT_A_TIME < len(domains)
 
 
 def waiting_jobs(count: int, clock: VirtualClock) -> list[m.Job]:

@@ -487,7 +487,7 @@ def test_a_job_is_the_same_job_by_domain_configuration_and_end_alone() -> None:
 
 
 def test_one_export_is_in_flight_per_domain_and_configuration() -> None:
-    assert EXPORT.lane == ("acme.ilucca.net", "export/3")
+    assert EXPORT.lane == ("acme.ilucca.net", 3)
 
 
 def test_an_end_is_midnight_without_a_zone() -> None:

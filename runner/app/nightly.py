@@ -46,6 +46,9 @@ REWRITTEN_SECONDS: Final = 60.0
 REWRITING_SHARE: Final = 50
 """Where writing them takes seconds, at most one of so many goes to it; the page says how often it is written."""
 LONGEST_REWRITTEN_MINUTES: Final = 5
+SEEN_SECONDS: Final = 2.0
+"""When they are first written where those of a run that died say already that the night runs: after the first requests,
+which would wait for the interpreter beside them."""
 _CONTENT_PATH: Final = "content_path"
 
 
@@ -139,7 +142,7 @@ class Nightly:
             if not seen:
                 await self.publish()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._rewrite, seen)
+                tasks.start_soon(self._rewrite, SEEN_SECONDS if seen else REWRITTEN_SECONDS)
                 await engine.run(until_boot_seconds=self._deadline())
                 tasks.cancel_scope.cancel()
         except Exception as caught:  # noqa: BLE001 - told, then raised
@@ -229,12 +232,11 @@ class Nightly:
         with suppress(Exception):  # the trouble itself is about to be raised
             await self.publish()
 
-    async def _rewrite(self, at_once: bool) -> None:  # noqa: FBT001 - start_soon takes no keywords
-        if at_once:
-            await self.publish()
+    async def _rewrite(self, first_seconds: float) -> None:
+        await self._ports.clock.wait(first_seconds)
         while True:
-            await self._ports.clock.wait(REWRITTEN_SECONDS * self._rewritten_minutes)
             await self.publish()
+            await self._ports.clock.wait(REWRITTEN_SECONDS * self._rewritten_minutes)
 
     def _deadline(self) -> float:
         now = self._ports.clock.now()

@@ -131,10 +131,10 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
         return Do(Step.TRIGGER if fresh else Step.SURVEY)
     if live.listed:
         return Do(Step.POLL)
-    elapsed = elapsed_seconds(job, now)
     polled = live.polled_boot_seconds
     if polled is None:
         return _first_poll(job, now, policy.export_poll_interval_seconds)
+    elapsed = elapsed_seconds(job, now)
     next_poll = polled + poll_pause(live.polls, policy.export_poll_interval_seconds)
     if elapsed is None:
         error = job_error(

@@ -128,9 +128,9 @@ class ExportSpec(Struct, frozen=True, gc=False, kw_only=True):
         return Identity("export", self.domain, f"{self.configuration_id}@{self.ends_at.isoformat()}")
 
     @property
-    def lane(self) -> tuple[str, str]:
+    def lane(self) -> tuple[str, int | str]:
         """One export in flight per lane."""
-        return self.domain, f"export/{self.configuration_id}"
+        return self.domain, self.configuration_id
 
 
 class ReportSpec(Struct, frozen=True, gc=False, kw_only=True):
@@ -152,7 +152,7 @@ class ReportSpec(Struct, frozen=True, gc=False, kw_only=True):
         return Identity("report", self.domain, f"{self.name}@{self.due.isoformat()}")
 
     @property
-    def lane(self) -> tuple[str, str]:
+    def lane(self) -> tuple[str, int | str]:
         """Lucca keeps one report per tenant, so all reports of a domain share one lane."""
         return self.domain, "report"
 

@@ -69,7 +69,7 @@ class Witness:
         self._intended: dict[Identity, float] = {}
         self._lost: set[Identity] = set()  # whose POST an earlier run took along
         self.seen_waiting: dict[Identity, set[int]] = {}  # what polls showed a job above its baseline
-        self._waiting: dict[tuple[str, str], dict[Identity, Job]] = {}  # by lane
+        self._waiting: dict[tuple[str, int | str], dict[Identity, Job]] = {}  # by lane
         self._visible: dict[tuple[str, int], set[int]] = {}
         self._listed: dict[tuple[str, int], float] = {}
         self._newest_report: dict[str, int] = {}
