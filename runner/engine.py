@@ -10,9 +10,10 @@ Nobody waits in a task of his own: a job that waits is an entry in a heap, so te
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import date
 from random import Random
+from types import MappingProxyType
 from typing import Final
 
 import anyio
@@ -116,17 +117,27 @@ class Engine:
         self._until_boot_seconds = float("inf")
         self._log = _log.bind()
 
-    def add(self, client: Client, jobs: Iterable[tuple[m.Job, ev.Event | None]]) -> None:
-        """Take up jobs of a tenant, each with the event that opens it again, if one does."""
+    def add(
+        self, client: Client, jobs: Iterable[m.Job], openings: Mapping[int, ev.Event] = MappingProxyType({})
+    ) -> None:
+        """Take up jobs of a tenant.
+
+        Args:
+            client: the tenant.
+            jobs: as the journal has them.
+            openings: the events that open some of them again, by their numbers.
+        """
         tenant = self._turns.tenant(client)
-        for job, opening in jobs:
+        for job in jobs:
+            id_ = job.id
+            opening = openings.get(id_)
             lane = None if job.finished and opening is None else job.spec.lane
-            self.jobs[job.id] = job
-            self._entries[job.id] = _Entry(tenant, lane, opening)
-            tenant.jobs.append(job.id)
+            self.jobs[id_] = job
+            self._entries[id_] = _Entry(tenant, lane, opening)
+            tenant.jobs.append(id_)
             self._open += 1
             if lane is not None:
-                self._lanes.setdefault(lane, []).append(job.id)
+                self._lanes.setdefault(lane, []).append(id_)
 
     async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
         """Work until every job has ended, the deadline is reached, or `stop` was called; `reason` says which.

@@ -196,7 +196,7 @@ def test_ten_thousand_jobs_that_wait_cost_no_task_each(tmp_path: Path) -> None:
             for job in waiting_jobs(10_000, clock):
                 spec = job.spec
                 client = Client(name=spec.tenant, domain=spec.domain, requests_per_minute=25, key=no_key)
-                engine.add(client, [(job, None)])
+                engine.add(client, [job])
             before = len(asyncio.all_tasks())
             run = asyncio.get_running_loop().create_task(
                 engine.run(until_boot_seconds=clock.now().boot_seconds + 20.0)
@@ -603,4 +603,4 @@ def test_jobs_that_wait_wake_up_in_their_order_though_nobody_sends(tmp_path: Pat
 
 def add(engine: Engine, key: Callable[[], Any], job: m.Job) -> None:
     client = Client(name=job.spec.tenant, domain=job.spec.domain, requests_per_minute=25, key=key)
-    engine.add(client, [(job, None)])
+    engine.add(client, [job])

@@ -280,17 +280,29 @@ async def test_a_night_holds_the_jobs_made_in_it_and_those_to_which_something_ha
     (third,) = await journal.create([export(3)], morrow)
     await journal.record(second, replace(second, baseline_id=7), "Listed", morrow, AT)
     await journal.record(second, replace(second, baseline_id=7), "Listed", morrow, AT)
-    assert await journal.of_night(NIGHT) == [first, replace(second, baseline_id=7)]
-    assert await journal.of_night(morrow) == [replace(second, baseline_id=7), third]
-    assert await journal.of_night(morrow + timedelta(days=1)) == []
+    second_then = replace(second, baseline_id=7)
+    assert await journal.of_night(NIGHT) == (frozenset({first.id, second.id}), [first, second_then])
+    assert await journal.of_night(morrow) == (frozenset({second.id, third.id}), [second_then, third])
+    assert await journal.of_night(morrow + timedelta(days=1)) == (frozenset(), [])
 
 
-async def test_jobs_that_the_caller_holds_are_not_read_again(journal: Journal) -> None:
+async def test_jobs_of_a_night_that_the_caller_holds_are_not_read_again(journal: Journal) -> None:
     first, second = await made(journal, export(1), export(2))
-    held = {first.id: replace(first, baseline_id=7), 999: first}
-    assert await journal.unfinished(held) == [held[first.id], second]
-    assert (await journal.of_night(NIGHT, held))[0] is held[first.id]
-    assert await journal.of_night(NIGHT, {first.id: first, second.id: second}) == [first, second]
+    assert await journal.of_night(NIGHT, {first.id, 999}) == (frozenset({first.id, second.id}), [second])
+    assert await journal.of_night(NIGHT, {first.id, second.id}) == (frozenset({first.id, second.id}), [])
+
+
+async def test_an_unfinished_job_that_wants_what_is_wanted_today_holds_that_very_value(
+    journal: Journal,
+) -> None:
+    templated = report(template=TemplateBody(b'{"id": 0}', "abc"))
+    jobs = await made(journal, export(1), export(2), templated)
+    after = entered(jobs[1], State.POLLING, baseline_id=7, triggers=(stamp(),))
+    await journal.record(jobs[1], after, "Listed", NIGHT, AT)
+    wanted: list[Spec] = [export(3), templated, export(1, name="wages"), export(2)]
+    unfinished = await journal.unfinished(wanted)
+    assert unfinished == [jobs[0], after, replace(jobs[2], spec=templated)]
+    assert [wish for wish in wanted if any(job.spec is wish for job in unfinished)] == [wanted[1], wanted[3]]
 
 
 async def test_a_record_with_an_impossible_event_changes_nothing(journal: Journal) -> None:

@@ -309,7 +309,8 @@ def test_what_is_unfinished_is_found_without_reading_the_rest(path: Path) -> Non
             ("choose_owing_a_look", "jobs_triggered_again"),
             ("choose_owing_a_look", "jobs_failed"),
             ("choose_failed_with", "jobs_failed"),
-            ("choose_night", "events_of_night"),
+            ("numbers_of_night", "events_of_night"),
+            ("numbers_of_night", "jobs_created"),
         ]:
             values = {"since": "", "night": "", "codes": "[]"}
             plan = connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", values).fetchall()

@@ -4,7 +4,7 @@ Owns the questions "is this job new, unfinished, failed for a reason that may be
 Sends nothing, and changes no state itself: what opens a job again is handed to the engine as an event.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,12 +22,18 @@ from runner.output import Output
 from runner.plan import Planned, entry_of, missed_reports, refreshed
 
 
-class Taken(Struct, frozen=True, gc=False):
-    """A job for the engine, and the event that opens it again, if one does."""
+class Candidate(Struct, frozen=True, gc=False):
+    """A job that may be taken up.
+
+    Attributes:
+        tenant: whose key and budget it uses.
+        job: as the journal has it.
+        planned: what tonight's plan wants, if it wants it.
+    """
 
     tenant: Tenant
     job: m.Job
-    opening: ev.Event | None = None
+    planned: m.Spec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +42,21 @@ class Intake:
 
     Attributes:
         taken: the jobs that the engine takes up.
-        due: every job that is due on this date and selected, as the journal has it.
+        openings: the events that open some of them again, by their numbers.
+        left: the jobs that it leaves alone, of those that are due or that earlier runs of this date worked on.
         beside: jobs that are due but not selected, as the journal has them; unknown ones are pending with id 0.
-        earlier_tonight: jobs that earlier runs of this date worked on.
+        due: the numbers of all jobs that are due on this date and selected.
+        tonight: the numbers of all jobs that earlier runs of this date worked on.
         notices: what a person should know of the matching.
     """
 
-    taken: tuple[Taken, ...]
-    due: tuple[m.Job, ...]
+    taken: tuple[Candidate, ...]
+    openings: Mapping[int, ev.Event]
+    left: tuple[m.Job, ...]
     beside: tuple[m.Job, ...]
-    earlier_tonight: tuple[m.Job, ...]
+    due: frozenset[int]
+    tonight: frozenset[int]
     notices: tuple[str, ...]
-
-
-class _Candidate(Struct, frozen=True, gc=False):
-    """A job that may be taken up: as the journal has it, and as tonight's plan wants it, if it does."""
-
-    tenant: Tenant
-    job: m.Job
-    planned: m.Spec | None = None
 
 
 async def take_in(
@@ -69,35 +71,39 @@ async def take_in(
     """Match the plan with the journal; new jobs are stored as pending."""
     chosen, others = _split(planned, selection)
     missed = await _missed(journal, manifest, chosen, selection, night)
-    identities = [p.spec.identity for p in (*chosen, *missed, *others)]
-    known = await journal.find(identities)
-    asked = list(zip((*chosen, *missed), identities, strict=False))
+    asked = [*chosen, *missed, *others]
+    unfinished = await journal.unfinished([p.spec for p in asked])
+    known = await _known(journal, asked, unfinished)
+    missed_from, others_from = len(chosen), len(chosen) + len(missed)
     # A missed report that the journal knows is no missed one: it is unfinished, or done, or failed, like any other job.
-    wanted = asked[: len(chosen)] + [pair for pair in asked[len(chosen) :] if pair[1] not in known]
-    news = [(p.spec, identity) for p, identity in wanted if identity not in known]
-    created = await journal.create([spec for spec, _ in news], night)
-    jobs = {**known, **{identity: job for (_, identity), job in zip(news, created, strict=True)}}
-    due = [_Candidate(p.tenant, jobs[identity], p.spec) for p, identity in wanted]
-    read = {job.id: job for job in jobs.values()}
-    earlier, notices = await _earlier(
-        journal, manifest, selection, now, frozenset(c.job.id for c in due), read
-    )
+    news = [p for p, job in zip(missed, known[missed_from:others_from], strict=True) if job is None]
+    due = await _due(journal, [*chosen, *news], [*known[:missed_from], *[None] * len(news)], night)
+    due_numbers = frozenset([candidate.job.id for candidate in due])
+    earlier, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
     candidates = await _refresh(journal, [*due, *earlier])
-    taken = await _open(output, candidates, night, now)
-    told_anew = {c.job.id: c.job for c in candidates} | {t.job.id: t.job for t in taken}
+    taken, openings = await _open(output, candidates, night, now)
+    taken_numbers = {candidate.job.id for candidate in taken}
+    here = {job.id: job for job in (*unfinished, *known) if job is not None}
+    here |= {candidate.job.id: candidate.job for candidate in candidates}
+    tonight, read = await journal.of_night(night, here)
+    left = [*read, *(here[id_] for id_ in (tonight & here.keys() | due_numbers) - taken_numbers)]
     return Intake(
         taken=tuple(taken),
-        due=tuple(told_anew[c.job.id] for c in due),
+        openings=openings,
+        left=tuple(left),
         beside=tuple(
-            known.get(identity) or m.Job(id=0, spec=p.spec)
-            for p, identity in zip(others, identities[len(asked) :], strict=True)
+            m.Job(id=0, spec=p.spec) if job is None else job
+            for p, job in zip(others, known[others_from:], strict=True)
         ),
-        earlier_tonight=tuple(await journal.of_night(night, {**read, **told_anew})),
+        due=due_numbers,
+        tonight=tonight,
         notices=tuple(notices),
     )
 
 
 def _split(planned: Iterable[Planned], selection: Selection) -> tuple[list[Planned], list[Planned]]:
+    if selection.everything:
+        return list(planned), []
     chosen: list[Planned] = []
     others: list[Planned] = []
     for p in planned:
@@ -118,31 +124,59 @@ async def _missed(
     ]
 
 
+async def _known(
+    journal: Journal, asked: Sequence[Planned], unfinished: Iterable[m.Job]
+) -> list[m.Job | None]:
+    """The job of each, as the journal has it."""
+    # An unfinished one that wants what is planned, word for word, holds that very value.
+    waiting = {id(job.spec): job for job in unfinished}
+    known = [waiting.get(id(p.spec)) for p in asked]
+    places = [place for place, job in enumerate(known) if job is None]
+    if places:
+        identities = [asked[place].spec.identity for place in places]
+        found = await journal.find(identities)
+        for place, identity in zip(places, identities, strict=True):
+            known[place] = found.get(identity)
+    return known
+
+
+async def _due(
+    journal: Journal, planned: Sequence[Planned], known: Sequence[m.Job | None], night: date
+) -> list[Candidate]:
+    """Each of the planned with its job, which is stored where it is new."""
+    news = [p.spec for p, job in zip(planned, known, strict=True) if job is None]
+    created = iter(await journal.create(news, night))
+    return [
+        Candidate(p.tenant, next(created) if job is None else job, p.spec)
+        for p, job in zip(planned, known, strict=True)
+    ]
+
+
 async def _earlier(
     journal: Journal,
     manifest: Manifest,
     selection: Selection,
     now: Instant,
-    due: frozenset[int],
-    read: Mapping[int, m.Job],
-) -> tuple[list[_Candidate], list[str]]:
+    unfinished: Iterable[m.Job],
+    due: Container[int],
+) -> tuple[list[Candidate], list[str]]:
     """Jobs of other dates that this run goes on with."""
+    jobs = {
+        job.id: job
+        for job in (
+            *unfinished,
+            *await journal.failed_with(m.TAKEN_UP_AGAIN),
+            *await journal.owing_a_look(now.wall - agenda.LOOK_BACK),
+        )
+        if job.id not in due
+    }
     tenants: dict[str, list[Tenant]] = {}
-    for tenant in manifest.tenants:
+    for tenant in manifest.tenants if jobs else ():
         tenants.setdefault(tenant.domain, []).append(tenant)
     at_fault = {problem.tenant for problem in manifest.problems}
-    found: list[_Candidate] = []
+    found: list[Candidate] = []
     notices: list[str] = []
-    seen = set(due)
-    jobs = [
-        *await journal.unfinished(read),
-        *await journal.failed_with(m.TAKEN_UP_AGAIN),
-        *await journal.owing_a_look(now.wall - agenda.LOOK_BACK),
-    ]
-    for job in jobs:
-        if job.id in seen:
-            continue
-        seen.add(job.id)
+    for job in jobs.values():
         spec = job.spec
         sharing = sorted(tenants.get(spec.domain, ()), key=lambda t: t.name != spec.tenant)
         owner = next((t for t in sharing if entry_of(t, spec) is not None), None)
@@ -156,28 +190,30 @@ async def _earlier(
         entry = entry_of(owner, spec)
         assert entry is not None  # noqa: S101 - just found
         if selection.takes(owner.name, entry.name, spec.kind, owner.tags):
-            found.append(_Candidate(owner, job))
+            found.append(Candidate(owner, job))
     return found, notices
 
 
-async def _refresh(journal: Journal, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+async def _refresh(journal: Journal, candidates: Iterable[Candidate]) -> list[Candidate]:
     """Give each job what the manifest says today of its name, formats and template."""
-    fresh: list[_Candidate] = []
+    fresh: list[Candidate] = []
     changed: list[m.Job] = []
     for candidate in candidates:
-        spec = _told_today(candidate)
-        job = candidate.job
-        if spec is not job.spec:
-            job = replace(job, spec=spec)
-            if spec != candidate.job.spec and _stored(spec) != _stored(candidate.job.spec):
-                changed.append(job)
-        fresh.append(_Candidate(candidate.tenant, job))
+        before = candidate.job.spec
+        spec = before if candidate.planned is before else _told_today(candidate)
+        if spec is before:
+            fresh.append(candidate)
+            continue
+        job = replace(candidate.job, spec=spec)
+        if spec != before and _stored(spec) != _stored(before):
+            changed.append(job)
+        fresh.append(Candidate(candidate.tenant, job))
     if changed:
         await journal.refresh_spec(changed)
     return fresh
 
 
-def _told_today(candidate: _Candidate) -> m.Spec:
+def _told_today(candidate: Candidate) -> m.Spec:
     spec = candidate.job.spec
     if candidate.planned == spec:
         return candidate.planned  # the plan's own values, so that its texts are held once
@@ -193,7 +229,10 @@ def _taken_up_again(job: m.Job) -> bool:
     return job.state is m.State.FAILED and job.error is not None and job.error.code in m.TAKEN_UP_AGAIN
 
 
-async def _open(output: Output, candidates: Sequence[_Candidate], night: date, now: Instant) -> list[Taken]:
+async def _open(
+    output: Output, candidates: Iterable[Candidate], night: date, now: Instant
+) -> tuple[list[Candidate], dict[int, ev.Event]]:
+    """Those that the engine takes up, and the events that open some of them again."""
     folder = f"{night.isoformat()}/"
     mine = [
         r
@@ -203,19 +242,21 @@ async def _open(output: Output, candidates: Sequence[_Candidate], night: date, n
         if r.path.startswith(folder)
     ]
     missing = frozenset(await output.present(mine)) if mine else frozenset()
-    taken: list[Taken] = []
+    taken: list[Candidate] = []
+    openings: dict[int, ev.Event] = {}
     for candidate in candidates:
-        tenant, job = candidate.tenant, candidate.job
+        job = candidate.job
         if not job.finished:
-            taken.append(Taken(tenant, job))
+            taken.append(candidate)
             continue
         if agenda.owes_a_look(job, now):
             job = agenda.looking(job)
         lost = tuple(record.path for record in job.files if record.path in missing)
         if lost:
-            taken.append(Taken(tenant, job, ev.FilesMissed(lost)))
+            openings[job.id] = ev.FilesMissed(lost)
         elif _taken_up_again(job):
-            taken.append(Taken(tenant, job, ev.Reopened()))
-        elif not job.live.revisited:
-            taken.append(Taken(tenant, job))
-    return taken
+            openings[job.id] = ev.Reopened()
+        elif job.live.revisited:
+            continue
+        taken.append(Candidate(candidate.tenant, job))
+    return taken, openings

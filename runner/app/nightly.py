@@ -4,7 +4,8 @@ The ports (clock, journal, transport, output, chance, keys) come in from outside
 against the real world and in virtual time.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,13 +16,12 @@ from zoneinfo import ZoneInfo
 
 import anyio
 
-from runner.app.intake import Taken, take_in
+from runner.app.intake import Intake, take_in
 from runner.app.selection import Selection
 from runner.clock import Clock, Instant
 from runner.credentials import Secret
 from runner.engine import Engine, Observer
 from runner.errors import RunnerError
-from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import Policy
 from runner.journal import Journal, StaleHolderError
@@ -102,7 +102,7 @@ class Nightly:
         self._ports = ports
         self._order = order
         self._observers = observers
-        self._standing: dict[int, m.Job] = {}
+        self._left: tuple[m.Job, ...] = ()
         self._due: frozenset[int] = frozenset()
         self._tonight: frozenset[int] = frozenset()
         self._beside: tuple[m.Job, ...] = ()
@@ -186,7 +186,7 @@ class Nightly:
         if self._engine is None:
             return []
         due, tonight, touched = self._due, self._tonight, self._engine.touched
-        listed = [job for id_, job in self._standing.items() if id_ in tonight or not _is_done(job)]
+        listed = [job for job in self._left if job.id in tonight or not _is_done(job)]
         listed += [
             job
             for id_, job in self._engine.jobs.items()
@@ -254,17 +254,13 @@ class Nightly:
             order.date,
             self._started,
         )
-        engine = await self._build(intake.taken)
-        self._due = frozenset(job.id for job in intake.due)
-        self._tonight = frozenset(job.id for job in intake.earlier_tonight)
-        self._standing = {
-            job.id: job for job in (*intake.earlier_tonight, *intake.due) if job.id not in engine.jobs
-        }
-        self._beside, self._notices = intake.beside, intake.notices
+        engine = await self._build(intake)
+        self._due, self._tonight = intake.due, intake.tonight
+        self._left, self._beside, self._notices = intake.left, intake.beside, intake.notices
         self._engine = engine
         return engine
 
-    async def _build(self, work: Iterable[Taken]) -> Engine:
+    async def _build(self, intake: Intake) -> Engine:
         ports, order = self._ports, self._order
         now = ports.clock.now()
         spent: dict[str, list[float]] = {}
@@ -288,14 +284,13 @@ class Nightly:
             random=ports.random,
             observers=self._observers,
         )
-        by_tenant: dict[str, list[tuple[m.Job, ev.Event | None]]] = {}
-        tenants: dict[str, Tenant] = {}
-        for taken in work:
-            tenants[taken.tenant.name] = taken.tenant
-            by_tenant.setdefault(taken.tenant.name, []).append((taken.job, taken.opening))
+        tenants = {candidate.tenant.name: candidate.tenant for candidate in intake.taken}
+        jobs: dict[str, list[m.Job]] = defaultdict(list)
+        for candidate in intake.taken:
+            jobs[candidate.tenant.name].append(candidate.job)
         budgets = self._budgets()
-        for name, jobs in by_tenant.items():
-            engine.add(self._client(tenants[name], budgets[tenants[name].domain], spent), jobs)
+        for name, tenant in tenants.items():
+            engine.add(self._client(tenant, budgets[tenant.domain], spent), jobs[name], intake.openings)
         if self._stopped is not None:
             engine.stop(self._stopped)
         return engine

@@ -3,10 +3,9 @@
 Owns the protocol, its values and the refusal of a stale holder. Must not know SQL, files or threads.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from types import MappingProxyType
 from typing import Protocol
 
 from msgspec import Struct
@@ -17,9 +16,6 @@ from runner.jobs.model import ErrorCode, Identity, Job, Spec, State
 
 RECENT_SECONDS = 70.0
 """At least so long a request weighs on its domain's budget."""
-
-
-NONE_KNOWN: Mapping[int, Job] = MappingProxyType({})
 
 
 class StaleHolderError(RunnerError):
@@ -68,10 +64,11 @@ class Journal(Protocol):
     epoch: int
     """Of this holder; it grows by one each time somebody takes the journal."""
 
-    async def unfinished(self, known: Mapping[int, Job] = NONE_KNOWN) -> list[Job]:
+    async def unfinished(self, wanted: Sequence[Spec] = ()) -> list[Job]:
         """Every job that is not downloaded, failed or skipped.
 
-        Those whose number is in `known` come as they stand there, and are not read again.
+        One that wants what a spec in `wanted` says, in every word, holds that very value: whoever planned it knows its
+        job by that, and nothing is held twice.
         """
 
     async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:
@@ -87,8 +84,11 @@ class Journal(Protocol):
     async def failed_with(self, codes: Collection[ErrorCode]) -> list[Job]:
         """Failed jobs whose error has one of these codes."""
 
-    async def of_night(self, night: date, known: Mapping[int, Job] = NONE_KNOWN) -> list[Job]:
-        """Jobs that were made in that night, or to which something happened in it; `known` as above."""
+    async def of_night(self, night: date, known: Container[int] = ()) -> tuple[frozenset[int], list[Job]]:
+        """The numbers of the jobs that were made in that night, or to which something happened in it.
+
+        And those jobs, except the ones in `known`: they are not read again.
+        """
 
     async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
         """One pending job per spec, in their order. A job whose identity is known already is returned as it is."""

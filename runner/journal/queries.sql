@@ -25,12 +25,6 @@ WHERE kind = 'export' AND state = 'failed' AND error_code = 'superseded' AND las
 -- `:codes` is JSON: a list of error codes.
 SELECT id FROM jobs WHERE state = 'failed' AND error_code IN (SELECT value FROM json_each(:codes))
 
--- name: choose_night
--- Those made in that night, and those to which something happened in it.
-SELECT job_id FROM events WHERE night = :night
-UNION
-SELECT id FROM jobs WHERE created_night = :night
-
 -- name: choose_named
 -- Both may be NULL, for any.
 SELECT id FROM jobs WHERE (:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
@@ -63,6 +57,12 @@ SELECT id, kind, state, spec, snapshot FROM jobs WHERE id IN ({choice}) ORDER BY
 SELECT job_id, state, at FROM events
 WHERE state IS NOT NULL AND job_id IN ({choice})
 ORDER BY job_id, number
+
+-- name: numbers_of_night
+-- Of the jobs made in that night, and of those to which something happened in it; of some twice.
+SELECT DISTINCT job_id FROM events WHERE night = :night
+UNION ALL
+SELECT id FROM jobs WHERE created_night = :night
 
 -- name: events_of_job
 SELECT at, night, name, state, note, epoch FROM events WHERE job_id = :job_id ORDER BY number

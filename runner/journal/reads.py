@@ -5,12 +5,12 @@ Owns the choices of jobs. Every function is to be called within a transaction, s
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Self
 
-from runner.jobs.model import Identity, Job
+from runner.jobs.model import Identity, Job, Spec
 from runner.journal import rows
 from runner.journal.protocol import EventRow
 from runner.journal.queries import QUERIES, choosing
@@ -18,23 +18,21 @@ from runner.journal.queries import QUERIES, choosing
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A way to choose jobs: the queries for their ids alone, for their rows and for their histories."""
+    """A way to choose jobs: the queries for their rows and for their histories."""
 
-    ids: str
     jobs: str
     histories: str
 
     @classmethod
     def named(cls, name: str) -> Self:
         """The choice that stands under this name in the file of queries."""
-        return cls(QUERIES[name], choosing("jobs_chosen", name), choosing("histories_chosen", name))
+        return cls(choosing("jobs_chosen", name), choosing("histories_chosen", name))
 
 
 UNFINISHED = Choice.named("choose_unfinished")
 IDS = Choice.named("choose_ids")
 OWING_A_LOOK = Choice.named("choose_owing_a_look")
 FAILED_WITH = Choice.named("choose_failed_with")
-NIGHT = Choice.named("choose_night")
 NAMED = Choice.named("choose_named")
 NIGHT_NAMED = Choice.named("choose_night_named")
 
@@ -49,11 +47,19 @@ class NightRow:
     outcome: str | None
 
 
-def jobs(connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any]) -> list[Job]:
-    """The chosen jobs in the order they were made. Two queries, however many they are."""
-    return rows.jobs_from(
-        connection.execute(choice.jobs, values), connection.execute(choice.histories, values)
-    )
+def jobs(
+    connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any], wanted: Sequence[Spec] = ()
+) -> list[Job]:
+    """The chosen jobs in the order they were made. Two queries, however many they are.
+
+    Args:
+        connection: where.
+        choice: which.
+        values: of the choice.
+        wanted: wishes at hand; a job with an equal one gets that very value.
+    """
+    found = connection.execute(choice.jobs, values)
+    return rows.jobs_from(found, connection.execute(choice.histories, values), rows.by_text(wanted))
 
 
 def jobs_of(connection: sqlite3.Connection, ids: Collection[int]) -> list[Job]:
@@ -61,13 +67,13 @@ def jobs_of(connection: sqlite3.Connection, ids: Collection[int]) -> list[Job]:
     return jobs(connection, IDS, {"ids": json.dumps(list(ids))}) if ids else []
 
 
-def jobs_beside(
-    connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any], known: Mapping[int, Job]
-) -> list[Job]:
-    """The chosen jobs as well, but those in `known` as they stand there: only the others are read."""
-    ids = sorted({id_ for (id_,) in connection.execute(choice.ids, values)})
-    news = {job.id: job for job in jobs_of(connection, [id_ for id_ in ids if id_ not in known])}
-    return [known[id_] if id_ in known else news[id_] for id_ in ids]
+def of_night(
+    connection: sqlite3.Connection, night: date, known: Container[int]
+) -> tuple[frozenset[int], list[Job]]:
+    """The numbers of a night's jobs, and those of them that are not in `known`."""
+    found = connection.execute(QUERIES["numbers_of_night"], {"night": night.isoformat()}).fetchall()
+    numbers = frozenset([number for (number,) in found])
+    return numbers, jobs_of(connection, [number for number in numbers if number not in known])
 
 
 def jobs_found(connection: sqlite3.Connection, identities: Sequence[Identity]) -> dict[Identity, Job]:

@@ -1,19 +1,18 @@
 """Jobs as rows and back.
 
-Owns what is stored of a job and how it is written: the wish and the snapshot as JSON, the rest as columns. Must not
-know any query. What a job has besides `id`, `spec`, `state`, `history` and `live` is taken from the class itself, so a
-new field is stored without a word here. `live` is never stored, nor is the body of a template: that comes from the
-manifest.
+Owns what is stored of a job and how it is written: the wish and what is known as JSON, the rest as columns. Must not
+know any query. A new field of `Known` is stored without a word here. `live` is never stored, nor is the body of a
+template: that comes from the manifest.
 """
 
 import sqlite3
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -25,6 +24,7 @@ from runner.jobs.model import (
     FileRecord,
     Identity,
     Job,
+    Known,
     ReportSpec,
     Spec,
     State,
@@ -34,16 +34,9 @@ from runner.jobs.model import (
 )
 from runner.journal.protocol import EventRow
 
-_ELSEWHERE = frozenset({"id", "spec", "state", "history", "live"})
 _STATES: Mapping[str, State] = {str(state): state for state in State}
 
-# What the fields of a job and of a report are decoded as.
-_Snapshot = msgspec.defstruct(
-    "_Snapshot",
-    [(f.name, f.type, f.default) for f in msgspec.structs.fields(Job) if f.name not in _ELSEWHERE],
-    omit_defaults=True,
-    frozen=True,
-)
+# What the fields of a report are decoded as.
 _StoredReport = msgspec.defstruct(
     "_StoredReport",
     [
@@ -52,19 +45,20 @@ _StoredReport = msgspec.defstruct(
     ],
     frozen=True,
 )
-_known = attrgetter(*_Snapshot.__struct_fields__)
+_known = attrgetter(*Known.__struct_fields__)
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decode_snapshot: Callable[[str], Any] = msgspec.json.Decoder(_Snapshot).decode
+_decode_known = msgspec.json.Decoder(Known).decode
 _decode_export = msgspec.json.Decoder(ExportSpec).decode
 _decode_report: Callable[[str], Any] = msgspec.json.Decoder(_StoredReport).decode
 _decode_file = msgspec.json.Decoder(FileRecord).decode
 _asdict = msgspec.structs.asdict
+_astuple = msgspec.structs.astuple
 
 JobRow = tuple[int, str, str, str, str]
 """id, kind, state, spec, snapshot."""
 HistoryRow = tuple[int, str, str]
 """job id, state, moment."""
-_NO_MORE: HistoryRow = (sys.maxsize, "", "")
+NO_WISHES: Mapping[str, Spec] = MappingProxyType({})
 
 
 @lru_cache(maxsize=4096)  # that of a trigger is stored with each event after it
@@ -91,9 +85,17 @@ def spec_text(spec: Spec) -> str:
     return _encoder.encode(stored(spec)).decode()
 
 
+def by_text(specs: Sequence[Spec]) -> dict[str, Spec]:
+    """Wishes by what would be stored of them."""
+    if not specs:
+        return {}
+    texts = _encoder.encode_lines([stored(spec) for spec in specs]).decode()
+    return dict(zip(texts.split("\n"), specs, strict=False))  # a last line is empty
+
+
 def snapshot_text(job: Job) -> str:
     """What is known of the job as JSON, without what stands at its default."""
-    return _encoder.encode(_Snapshot(*_known(job))).decode()
+    return _encoder.encode(Known(*_known(job))).decode()
 
 
 def snapshot_values(job: Job) -> tuple[str, str | None, int, str | None, str]:
@@ -135,26 +137,40 @@ def reading() -> Iterator[None]:
 
 @reading()
 @uncollected()
-def jobs_from(rows: Iterable[JobRow], histories: Iterable[HistoryRow]) -> list[Job]:
-    """The jobs of these rows, each with its history; both come by the jobs' numbers."""
-    parse = datetime.fromisoformat
-    entered = iter(histories)
-    of_job, entering, at = next(entered, _NO_MORE)
+def jobs_from(
+    rows: Iterable[JobRow], histories: Iterable[HistoryRow], wishes: Mapping[str, Spec] = NO_WISHES
+) -> list[Job]:
+    """The jobs of these rows, each with its history.
+
+    Args:
+        rows: by the jobs' numbers.
+        histories: by the jobs' numbers, too.
+        wishes: values at hand, by their text: a job that wants the same gets that value, and nothing is decoded.
+    """
+    entered = _histories(histories)
     jobs = []
-    for job_id, kind, state, spec_json, snapshot in rows:
-        history = []
-        while of_job <= job_id:
-            if of_job == job_id:
-                history.append(Transition(_STATES[entering], parse(at)))
-            of_job, entering, at = next(entered, _NO_MORE)
-        spec = (
-            _decode_export(spec_json)
-            if kind == "export"
-            else ReportSpec(**_asdict(_decode_report(spec_json)))
-        )
-        known = {} if snapshot == "{}" else _asdict(_decode_snapshot(snapshot))
-        jobs.append(Job(id=job_id, spec=spec, state=_STATES[state], history=tuple(history), **known))
+    for job_id, kind, state, wish, snapshot in rows:
+        spec = wishes.get(wish) or _spec(kind, wish)
+        known = () if snapshot == "{}" else _astuple(_decode_known(snapshot))
+        jobs.append(Job(*known, id=job_id, spec=spec, state=_STATES[state], history=entered.get(job_id, ())))
     return jobs
+
+
+def _spec(kind: str, wish: str) -> Spec:
+    return _decode_export(wish) if kind == "export" else ReportSpec(**_asdict(_decode_report(wish)))
+
+
+def _histories(rows: Iterable[HistoryRow]) -> dict[int, tuple[Transition, ...]]:
+    parse = datetime.fromisoformat
+    entered: dict[int, tuple[Transition, ...]] = {}
+    last, states = 0, list[Transition]()
+    for job_id, state, at in rows:
+        if job_id != last:
+            entered[last] = tuple(states)
+            last, states = job_id, []
+        states.append(Transition(_STATES[state], parse(at)))
+    entered[last] = tuple(states)
+    return entered
 
 
 @reading()

@@ -4,7 +4,7 @@ Owns what each call of the protocol means in queries. Must not know what a state
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from runner.jobs.model import ErrorCode, Identity, Job, Spec
 from runner.journal import reads, rows
 from runner.journal.database import MEMORY, open_for_writing, telling
 from runner.journal.place import MOUNTS, Lock, make_place, real_path, refuse_network
-from runner.journal.protocol import NONE_KNOWN, RECENT_SECONDS, EventRow, Spend
+from runner.journal.protocol import RECENT_SECONDS, EventRow, Spend
 from runner.journal.queries import QUERIES
 from runner.journal.rows import day, moment
 from runner.journal.writer import Need, Transactions, Writer, stale
@@ -91,9 +91,9 @@ class SqliteJournal:
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def unfinished(self, known: Mapping[int, Job] = NONE_KNOWN) -> list[Job]:
+    async def unfinished(self, wanted: Sequence[Spec] = ()) -> list[Job]:
         """See `Journal.unfinished`."""
-        return await self._jobs_beside(reads.UNFINISHED, {}, known)
+        return await self._jobs(reads.UNFINISHED, {}, wanted)
 
     async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:
         """See `Journal.find`."""
@@ -109,18 +109,17 @@ class SqliteJournal:
         """See `Journal.failed_with`."""
         return await self._jobs(reads.FAILED_WITH, {"codes": rows.codes_text(codes)})
 
-    async def of_night(self, night: date, known: Mapping[int, Job] = NONE_KNOWN) -> list[Job]:
+    async def of_night(self, night: date, known: Container[int] = ()) -> tuple[frozenset[int], list[Job]]:
         """See `Journal.of_night`."""
-        return await self._jobs_beside(reads.NIGHT, {"night": night.isoformat()}, known)
+        return await self._writer.do(
+            lambda connection: reads.of_night(connection, night, known), Need.NOTHING
+        )
 
-    async def _jobs(self, choice: reads.Choice, values: Mapping[str, Any]) -> list[Job]:
-        return await self._writer.do(lambda connection: reads.jobs(connection, choice, values), Need.NOTHING)
-
-    async def _jobs_beside(
-        self, choice: reads.Choice, values: Mapping[str, Any], known: Mapping[int, Job]
+    async def _jobs(
+        self, choice: reads.Choice, values: Mapping[str, Any], wanted: Sequence[Spec] = ()
     ) -> list[Job]:
         return await self._writer.do(
-            lambda connection: reads.jobs_beside(connection, choice, values, known), Need.NOTHING
+            lambda connection: reads.jobs(connection, choice, values, wanted), Need.NOTHING
         )
 
     async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:

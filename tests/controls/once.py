@@ -227,7 +227,7 @@ ONCE: Final = (
     Control(
         "earlier-night-forgotten",
         "A job that an earlier night left unfinished is not taken up.",
-        (Change(_INTAKE, "*await journal.unfinished(read),", ""),),
+        (Change(_INTAKE, "            *unfinished,\n", ""),),
         ("tests/e2e/test_files.py::test_older_dates_of_a_configuration_go_first",),
         simulated=True,
     ),
