@@ -66,6 +66,21 @@ class _Entry(Struct, gc=False):
     not_before: float = 0.0
 
 
+class _Hand:
+    """A task that takes turns, one after the other."""
+
+    __slots__ = ("given", "ready")
+
+    def __init__(self, ready: tuple[Turn, Step]) -> None:
+        self.ready = ready
+        self.given: anyio.Event
+
+    def give(self, ready: tuple[Turn, Step]) -> None:
+        """Let it take this turn."""
+        self.ready = ready
+        self.given.set()
+
+
 class Engine:
     """Runs one night's jobs to their ends, or until it is stopped.
 
@@ -114,7 +129,7 @@ class Engine:
         self._keyless: deque[Tenant] = deque()
         self._key_fetchers = 0
         self._fatal: RunnerError | None = None
-        self._until_boot_seconds = float("inf")
+        self._free: list[_Hand] = []
         self._log = _log.bind()
 
     def add(
@@ -145,7 +160,6 @@ class Engine:
         Raises:
             RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
-        self._until_boot_seconds = until_boot_seconds
         for ids in self._lanes.values():
             if len(ids) > 1:
                 ids.sort(key=self._lane_order)
@@ -164,7 +178,10 @@ class Engine:
                 while self._timers and self._timers[0][0] <= present:
                     self._schedule(heapq.heappop(self._timers)[1], now)
                 while (ready := self._next_turn(now)) is not None:
-                    self._tasks.start_soon(self._take_turns, ready)
+                    if self._free:
+                        self._free.pop().give(ready)
+                    else:
+                        self._tasks.start_soon(self._take_turns, _Hand(ready))
                 self._start_fetching_keys()
                 next_moment = min(
                     self._timers[0][0] if self._timers else present + LONGEST_SLEEP_SECONDS,
@@ -271,8 +288,6 @@ class Engine:
 
     def _next_turn(self, now: Instant) -> tuple[Turn, Step] | None:
         """The turn of whoever comes first and may send now, with the step to take in it."""
-        if self.reason is not None or now.boot_seconds >= self._until_boot_seconds:
-            return None
         while (turn := self._turns.next(now.boot_seconds)) is not None:
             entry, action = self._entries[turn.id], self._action(turn.id, now)
             if not entry.busy and entry.open and isinstance(action, Do) and entry.tenant.parked is None:
@@ -333,16 +348,17 @@ class Engine:
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _take_turns(self, first: tuple[Turn, Step]) -> None:
-        """Take a turn, then that of whoever comes next, often the same job's: a task for each would cost more."""
-        ready: tuple[Turn, Step] | None = first
-        while ready is not None:
-            turn, step = ready
+    async def _take_turns(self, hand: _Hand) -> None:
+        """Take the turn that was given, and wait for the next: a task for each would cost more than the turn."""
+        while True:
+            turn, step = hand.ready
             try:
                 await self._guarded(turn.id, self._exchange(turn.id, step, turn))
             finally:
                 turn.end()
-            ready = self._next_turn(self._clock.now())
+            hand.given = anyio.Event()
+            self._free.append(hand)
+            await hand.given.wait()
 
     async def _exchange(self, id_: int, step: Step, turn: Turn) -> None:
         outcome = await take(step, self.jobs[id_], self._tools(id_, turn))
