@@ -70,21 +70,29 @@ class MissingFolderError(Exception):
     """A folder is not there, and nobody asked for it to be made."""
 
 
-@contextlib.contextmanager
-def telling(path: str, doing: str) -> Iterator[None]:
+class telling:  # noqa: N801 - reads as what it does; a dozen of them are entered for each file
     """Turn an `OSError` into a `StorageError` in words.
 
     Args:
         path: where, relative to the root.
         doing: what failed, as in "writing it".
     """
-    try:
-        yield
-    except OSError as error:
-        what = error.strerror or type(error).__name__
-        to_do = _TO_DO.get(error.errno or 0, "see to the disk, then run again")
-        kind = PlaceError if error.errno in _OF_ONE_PLACE else StorageError
-        raise kind(f"{path}: {doing} failed ({what}). To do: {to_do}.") from error
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, path: str, doing: str) -> None:
+        self._path = path
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing has failed yet."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            what = error.strerror or type(error).__name__
+            to_do = _TO_DO.get(error.errno or 0, "see to the disk, then run again")
+            kind = PlaceError if error.errno in _OF_ONE_PLACE else StorageError
+            raise kind(f"{self._path}: {self._doing} failed ({what}). To do: {to_do}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,33 +132,35 @@ class Tree:
             self.close(fd)
 
     def _open_root(self, *, make: bool) -> int:
-        def make_it() -> None:
-            self.disk.make_root(self.root)
-
-        return self._opened(lambda: self.disk.open_root(self.root), make_it if make else None, str(self.root))
-
-    def _open_below(self, parent: int, name: str, path: str, *, make: bool) -> int:
-        def make_it() -> None:
-            with contextlib.suppress(FileExistsError):  # another job of this tenant was quicker
-                self.disk.make_folder(name, folder=parent)
-                self.disk.flush_folder(parent)
-
-        return self._opened(
-            lambda: self.disk.open_folder(name, folder=parent), make_it if make else None, path
-        )
-
-    def _opened(self, open_it: Callable[[], int], make_it: Callable[[], None] | None, path: str) -> int:
-        """Open a folder; one that is missing is made first, if `make_it` tells how."""
+        path = str(self.root)
         with telling(path, "opening this folder"):
             try:
-                fd = open_it()
+                fd = self.disk.open_root(self.root)
             except FileNotFoundError:
-                if make_it is None:
+                if not make:
                     raise MissingFolderError(path) from None
                 with telling(path, "making this folder"):
-                    make_it()
-                fd = open_it()
-        if make_it is not None and self.group_id is not None:
+                    self.disk.make_root(self.root)
+                fd = self.disk.open_root(self.root)
+        return self._for_the_group(fd, path) if make else fd
+
+    def _open_below(self, parent: int, name: str, path: str, *, make: bool) -> int:
+        with telling(path, "opening this folder"):
+            try:
+                fd = self.disk.open_folder(name, folder=parent)
+            except FileNotFoundError:
+                if not make:
+                    raise MissingFolderError(path) from None
+                # Another job of this tenant may be quicker.
+                with telling(path, "making this folder"), contextlib.suppress(FileExistsError):
+                    self.disk.make_folder(name, folder=parent)
+                    self.disk.flush_folder(parent)
+                fd = self.disk.open_folder(name, folder=parent)
+        return self._for_the_group(fd, path) if make else fd
+
+    def _for_the_group(self, fd: int, path: str) -> int:
+        """The open folder, which is closed if the group cannot be let in."""
+        if self.group_id is not None:
             try:
                 self._let_group_in(fd, self.group_id, path)
             except BaseException:
