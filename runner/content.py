@@ -94,7 +94,7 @@ class ExportReader:
     answer: so all of it was decoded, and the mark tells that what was taken were the entries and nothing else.
     """
 
-    def __init__(self, take: Take = len, *, block_bytes: int = 1 << 18) -> None:
+    def __init__(self, take: Take = len, *, block_bytes: int = 1 << 19) -> None:
         """Begin.
 
         Args:

@@ -199,6 +199,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=self._connector or _connector(keep_open=self._keep_open),
             auto_decompress=False,
+            read_bufsize=_SOCKET_READ_BYTES,  # or each read of the socket would stop it until it is taken
             cookie_jar=aiohttp.DummyCookieJar(),
             request_class=_Request,
             trust_env=False,
