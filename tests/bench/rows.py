@@ -449,9 +449,7 @@ def downloads(bench: Bench) -> list[Line]:
     rate = Figure(tuple(volume / (c.wall_seconds - s) for c, s in zip(ours, started, strict=True)), "MB/s")
     curled = Figure(tuple(volume / wall for wall in walls), "MB/s")
     peak = Figure(tuple((c.peak_bytes - i.peak_bytes) / MB for c, i in zip(ours, idle, strict=True)), "MB")
-    anonymous = Figure(
-        tuple((o * 1.0 - i.peak_bytes * 0.0) / MB for o, i in zip(own, idle, strict=True)), "MB"
-    )
+    anonymous = Figure(tuple(peak_bytes / MB for peak_bytes in own), "MB")
     return [
         Row(
             f"download of 8 × {sizes.download_bytes // MB} MB",
