@@ -2,12 +2,13 @@
 
 import contextlib
 import errno
+import functools
 import gc
 import hashlib
 import os
 import stat
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
@@ -172,7 +173,7 @@ async def test_a_small_answer_and_its_tables_cost_one_hop(root: Path) -> None:
 
 async def test_large_answers_leave_the_loop_its_share(root: Path) -> None:
     """Of their blocks two are worked on at a time, of their tables one: each of them takes the interpreter."""
-    at_work = dict.fromkeys(("_flush", "<lambda>"), 0)
+    at_work = dict.fromkeys(("_take", "<lambda>"), 0)
     most = dict(at_work)
 
     async def crowded(work: Callable[[], T]) -> T:
@@ -199,7 +200,61 @@ async def test_large_answers_leave_the_loop_its_share(root: Path) -> None:
     async with anyio.create_task_group() as group:
         for number in range(6):
             group.start_soon(download, number)
-    assert most == {"_flush": 2, "<lambda>": 1}
+    assert most == {"_take": 2, "<lambda>": 1}
+
+
+async def test_a_large_answer_is_brought_to_disk_while_it_comes(root: Path) -> None:
+    """At its end little is waited for; and one answer waits at a time, so that the others go on."""
+    unflushed: dict[int, int] = {}
+    left: list[int] = []
+
+    class Counted(Disk):
+        def write(self, fd: int, pieces: Sequence[memoryview]) -> int:
+            written = super().write(fd, pieces)
+            unflushed[fd] = unflushed.get(fd, 0) + written
+            return written
+
+        def flush(self, fd: int) -> None:
+            left.append(unflushed.pop(fd, 0))
+
+    at_work = most = 0
+
+    async def crowded(work: Callable[[], T]) -> T:
+        nonlocal at_work, most
+        flushing = isinstance(work, functools.partial)
+        at_work += flushing
+        most = max(most, at_work)
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        at_work -= flushing
+        return work()
+
+    output = Output(root, disk=Counted(), offload=crowded)
+
+    async def download(number: int) -> None:
+        name = f"payroll-{number}.json"
+        async with output.spool(NIGHT, "acme", name, reader=Whole(), cap_bytes=CAP) as spool:
+            for _ in range(30):
+                await spool.write(b"x" * (1 << 20))
+            await spool.finish(length)
+
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(download, number)
+    assert sum(left) == 3 * (30 << 20)
+    assert max(left) <= 12 << 20
+    assert most == 1
+
+
+async def test_a_disk_that_fails_while_a_large_answer_comes_refuses_it_in_words(root: Path) -> None:
+    class Failing(Disk):
+        def flush(self, fd: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with output_at(root, Failing()).spool(NIGHT, "acme", NAME, reader=Whole(), cap_bytes=CAP) as spool:
+        with pytest.raises(StorageError, match=r"payroll-290\.json: flushing it to disk failed"):
+            await spool.write(b"x" * (9 << 20))
+    assert tree(root) == []
 
 
 async def test_a_refused_answer_leaves_nothing(root: Path) -> None:

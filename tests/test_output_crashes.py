@@ -6,7 +6,7 @@ Faults are put between any two primitive effects, at the one port where all of t
 import errno
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -170,10 +170,10 @@ class Full(Disk):
     def __init__(self, room_bytes: int) -> None:
         self.room_bytes = room_bytes
 
-    def write(self, fd: int, data: memoryview) -> int:
+    def write(self, fd: int, pieces: Sequence[memoryview]) -> int:
         if not self.room_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written = super().write(fd, data[: self.room_bytes])
+        written = super().write(fd, [memoryview(b"".join(pieces))[: self.room_bytes]])
         self.room_bytes -= written
         return written
 

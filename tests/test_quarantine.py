@@ -5,7 +5,7 @@ import json
 import os
 import stat
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
@@ -105,9 +105,9 @@ async def test_they_are_never_more_than_can_be_looked_through_quickly(tmp_path: 
 
 
 class Full(Disk):
-    def write(self, fd: int, data: memoryview) -> int:
-        if len(data) > 3:
-            return super().write(fd, data[:3])
+    def write(self, fd: int, pieces: Sequence[memoryview]) -> int:
+        if len(pieces[0]) > 3:
+            return super().write(fd, [pieces[0][:3]])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

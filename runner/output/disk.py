@@ -7,6 +7,7 @@ over something else. Must not know what the files are for. Every name but the ro
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -67,9 +68,9 @@ class Disk:
         """Up to so many bytes from `start` on, none at the end."""
         return os.pread(fd, size_bytes, start)
 
-    def write(self, fd: int, data: memoryview) -> int:
-        """Write some of `data`; how much, is returned."""
-        return os.write(fd, data)
+    def write(self, fd: int, pieces: Sequence[memoryview]) -> int:
+        """Write some of what `pieces` are together; how much, is returned."""
+        return os.writev(fd, pieces)
 
     def change_group(self, fd: int, group_id: int) -> None:
         """Give what is open as `fd` to a group."""

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -20,6 +21,8 @@ from runner.output.names import Place
 from runner.output.tree import BLOCK_BYTES, Offload, PlaceError, Tree, telling
 
 _LARGE_CHUNK_BYTES = 1 << 17
+_UNFLUSHED_BYTES = 8 << 20
+"""So much of an answer is written before it is brought to disk while the rest still comes."""
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -44,10 +47,12 @@ class Crowd:
     Attributes:
         blocks: reading and hashing what came: two, since hashing leaves the interpreter to somebody else.
         tables: deriving, which is seconds of Python: one.
+        flushes: bringing to disk what came so far: one, so that the others have their blocks read meanwhile.
     """
 
     blocks: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(2))
     tables: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
+    flushes: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
 
 
 class TooLargeError(Exception):
@@ -131,6 +136,7 @@ class Spool(Generic[R]):
         self._chunks: list[bytes] = []
         self._chunks_bytes = 0
         self._size_bytes = 0
+        self._flushed_bytes = 0
         self._digest = hashlib.sha256()
         self._temp = ""
         self._fd: int | None = None
@@ -159,7 +165,17 @@ class Spool(Generic[R]):
         self._chunks_bytes += len(chunk)
         if self._chunks_bytes >= BLOCK_BYTES:
             async with self._crowd.blocks:
-                await self._offload(self._flush)
+                await self._offload(self._take)
+            if self._size_bytes - self._flushed_bytes >= _UNFLUSHED_BYTES and self._crowd.flushes.value:
+                await self._flush_to_disk()
+
+    async def _flush_to_disk(self) -> None:
+        """Bring to disk what came so far: of many answers that end together each would wait for all the others."""
+        assert self._fd is not None  # noqa: S101 - a block was written
+        async with self._crowd.flushes:
+            self._flushed_bytes = self._size_bytes
+            with telling(self._place.path, "flushing it to disk"):
+                await self._offload(partial(self._disk.flush, self._fd))
 
     async def finish(
         self, inspect: Callable[[R], T], derivations: Sequence[Derivation[T]] = ()
@@ -198,25 +214,27 @@ class Spool(Generic[R]):
         """Forget the download and remove what was written of it."""
         await self._offload(self._drop)
 
-    def _flush(self) -> list[bytes]:
-        """Read, hash and write the bytes at hand; they come back."""
+    def _take(self) -> list[bytes]:
+        """Write, hash and read the bytes at hand; they come back."""
         chunks, size_bytes = self._chunks, self._chunks_bytes
         self._chunks, self._chunks_bytes = [], 0
         if size_bytes <= len(chunks) * _LARGE_CHUNK_BYTES:
             chunks = [b"".join(chunks)]
-        # Large ones are not copied: each goes through all three while it lies in the processor's cache.
+        # Large ones are not copied. What leaves the interpreter to others comes first: each time it is taken back one
+        # waits for it. And what is refused should be there for a person to look at.
+        self._write(chunks)
         for chunk in chunks:
-            self._write(chunk)  # first, for a person to look at what is refused
             self._digest.update(chunk)
+        for chunk in chunks:
             self._reader.feed(chunk)
         return chunks
 
-    def _write(self, chunk: bytes) -> None:
+    def _write(self, chunks: Sequence[bytes]) -> None:
         if self._fd is None:
             with self._tree.folder(*self._place.folders, make=True) as folder:
                 self._temp, self._fd = self._create(self._place, folder)
         with telling(self._place.path, "writing it"):
-            self._tree.write_all(self._fd, chunk)
+            self._tree.write_all(self._fd, *chunks)
 
     def _create(self, place: Place, folder: int) -> tuple[str, int]:
         name, fd = self._tree.create_beside(place, folder)
@@ -224,7 +242,7 @@ class Spool(Generic[R]):
         return name, fd
 
     def _finish(self, inspect: Callable[[R], T], derivations: Sequence[Derivation[T]]) -> Spooled[T]:
-        last = self._flush()
+        last = self._take()
         result = inspect(self._reader.finish())
         assert self._fd is not None  # noqa: S101 - opened by what was written, even if that was nothing
         with telling(self._place.path, "flushing it to disk"):

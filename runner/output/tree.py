@@ -197,11 +197,15 @@ class Tree:
                 raise
         return name, fd
 
-    def write_all(self, fd: int, data: bytes | bytearray) -> None:
-        """Write the whole of `data`."""
-        rest = memoryview(data)
+    def write_all(self, fd: int, *pieces: bytes | bytearray) -> None:
+        """Write the whole of `pieces`, a few dozen at most."""
+        rest = [memoryview(piece) for piece in pieces if piece]
         while rest:
-            rest = rest[self.disk.write(fd, rest) :]
+            written = self.disk.write(fd, rest)
+            while rest and written >= len(rest[0]):
+                written -= len(rest.pop(0))
+            if written:
+                rest[0] = rest[0][written:]
 
     def close(self, fd: int) -> None:
         """Close `fd`. It is closed whatever comes back, and what had to be on disk was flushed before."""

@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -248,12 +248,13 @@ class MortalDisk(Disk):
         self._fresh.add(fd)
         return fd
 
-    def write(self, fd: int, data: memoryview) -> int:
+    def write(self, fd: int, pieces: Sequence[memoryview]) -> int:
         self._reaper.at("before", place := f"disk write {self._open[fd]}")
         if fd in self._fresh:
             self._fresh.remove(fd)
-            data = data[: max(1, len(data) // 2)]  # so that dying after the first leaves a torn file
-        size_bytes = super().write(fd, data)
+            data = memoryview(b"".join(pieces))
+            pieces = [data[: max(1, len(data) // 2)]]  # so that dying after the first leaves a torn file
+        size_bytes = super().write(fd, pieces)
         self._reaper.at("after", place)
         return size_bytes
 
