@@ -51,6 +51,7 @@ HOSTS_AHEAD: Final = 64
 """While so many hosts wait for a request's place, no further keys are fetched: the requests go first."""
 
 Observer = Callable[[m.Job, m.Job, ev.Event], None]
+_PLACE: Final = Step.PLACE  # Python 3.11 makes a call of each look at an enum's member
 
 
 class _Entry(Struct, gc=False):
@@ -254,7 +255,7 @@ class Engine:
             return
         now = now or self._clock.now()
         action = self._action(id_, now)
-        if isinstance(action, Conclude) or (isinstance(action, Do) and action.step is Step.PLACE):
+        if isinstance(action, Conclude) or (isinstance(action, Do) and action.step is _PLACE):
             entry.busy = True
             self._tasks.start_soon(self._take_local, id_)
         elif entry.tenant.parked is not None and not isinstance(action, agenda.Rest):
@@ -376,7 +377,7 @@ class Engine:
             if isinstance(action, Conclude):
                 self._entries[id_].opening = None
                 await self._record(id_, action.event)
-            elif isinstance(action, Do) and action.step is Step.PLACE:
+            elif isinstance(action, Do) and action.step is _PLACE:
                 await self._apply(id_, await take(Step.PLACE, self.jobs[id_], self._tools(id_, None)))
             else:
                 return

@@ -18,6 +18,8 @@ from datetime import date, datetime
 from http import HTTPStatus
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from runner.clock import Clock
 from runner.credentials import Secret
 from runner.jobs.model import ErrorCode, Job
@@ -79,8 +81,7 @@ class Limits:
     in_flight_per_domain: int = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class Client(Struct, frozen=True, kw_only=True):
     """A tenant as a run needs it.
 
     Attributes:

@@ -94,7 +94,7 @@ async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa:
             random=Random(),
             key=lambda tenant: credentials.resolve(tenant.api_key, base_dir=tenant.base_dir),
         )
-        nightly = Nightly(ports, order, (live.seen,) if live else ())
+        nightly = Nightly(ports, order, (live.seen,) if live else (), collect_seldom)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_obey_signals, nightly)

@@ -234,12 +234,9 @@ async def _open(
 ) -> tuple[list[Candidate], dict[int, ev.Event]]:
     """Those that the engine takes up, and the events that open some of them again."""
     folder = f"{night.isoformat()}/"
+    downloaded = m.State.DOWNLOADED  # Python 3.11 makes a call of each look at an enum's member
     mine = [
-        r
-        for c in candidates
-        if c.job.state is m.State.DOWNLOADED
-        for r in c.job.files
-        if r.path.startswith(folder)
+        r for c in candidates if c.job.state is downloaded for r in c.job.files if r.path.startswith(folder)
     ]
     missing = frozenset(await output.present(mine)) if mine else frozenset()
     taken: list[Candidate] = []

@@ -19,6 +19,7 @@ import anyio
 from runner.app.intake import Intake, take_in
 from runner.app.selection import Selection
 from runner.clock import Clock, Instant
+from runner.collector import uncollected
 from runner.credentials import Secret
 from runner.engine import Engine, Observer
 from runner.errors import RunnerError
@@ -97,8 +98,22 @@ class Order:
 class Nightly:
     """A night at work. `run` does it all; `stop` ends it early."""
 
-    def __init__(self, ports: Ports, order: Order, observers: tuple[Observer, ...] = ()) -> None:
-        """Nothing is read or sent yet."""
+    def __init__(
+        self,
+        ports: Ports,
+        order: Order,
+        observers: tuple[Observer, ...] = (),
+        taken_in: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Nothing is read or sent yet.
+
+        Args:
+            ports: the outside world.
+            order: what to do.
+            observers: are told of every change.
+            taken_in: is called when what stays for the night was made, and before anything is sent.
+        """
+        self._taken_in = taken_in
         self._ports = ports
         self._order = order
         self._observers = observers
@@ -245,16 +260,18 @@ class Nightly:
     async def _take_in(self) -> Engine:
         """The engine with tonight's work; what it takes up is kept there alone."""
         ports, order = self._ports, self._order
-        intake = await take_in(
-            ports.journal,
-            ports.output,
-            order.manifest,
-            order.planned,
-            order.selection,
-            order.date,
-            self._started,
-        )
-        engine = await self._build(intake)
+        with uncollected():  # what is made here stays for the night
+            intake = await take_in(
+                ports.journal,
+                ports.output,
+                order.manifest,
+                order.planned,
+                order.selection,
+                order.date,
+                self._started,
+            )
+            engine = await self._build(intake)
+            self._taken_in()
         self._due, self._tonight = intake.due, intake.tonight
         self._left, self._beside, self._notices = intake.left, intake.beside, intake.notices
         self._engine = engine

@@ -16,6 +16,7 @@ from runner.clock import Instant
 from runner.jobs.events import Event, Failed, ReportTimedOut, Resumed
 from runner.jobs.machine import missing_pieces
 from runner.jobs.model import (
+    FINISHED,
     ErrorCode,
     ExportSpec,
     Job,
@@ -76,6 +77,13 @@ class Rest(Struct, frozen=True, gc=False):
 
 Action = Do | Wait | Conclude | Rest
 
+# What every look at a job that waits compares with or gives: Python 3.11 makes a call of each look at an enum's member.
+_POSTED = frozenset({State.TRIGGERED, State.RETRIED})
+_DOWNLOADING = State.DOWNLOADING
+_PENDING = State.PENDING
+_POLL = Do(Step.POLL)
+_POLL_REPORT = Do(Step.POLL_REPORT)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -90,11 +98,12 @@ class Policy:
 
 def next_action(job: Job, now: Instant, policy: Policy) -> Action:
     """What `job` does at `now`."""
-    if job.finished:
+    state = job.state
+    if state in FINISHED:
         return _look(job)
-    if job.state in (State.TRIGGERED, State.RETRIED):
+    if state in _POSTED:
         return Conclude(Resumed())  # Nobody asks while the POST is on its way, so its answer was lost.
-    if job.state is State.DOWNLOADING:
+    if state is _DOWNLOADING:
         return Do(_download_step(job))
     if isinstance(job.spec, ExportSpec):
         return _export_action(job, now, policy)
@@ -123,7 +132,7 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
     live = job.live
     if live.unidentified:
         return Do(Step.IDENTIFY)
-    if job.state is State.PENDING:
+    if job.state is _PENDING:
         fresh = (
             live.polled_boot_seconds is not None
             and now.boot_seconds - live.polled_boot_seconds <= FRESH_SECONDS
@@ -148,7 +157,7 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
         if polled < hour_up or now.boot_seconds - polled > FRESH_SECONDS:
             return Do(Step.POLL)
         return _after_the_hour(job, policy)
-    return _at(min(next_poll, hour_up), now, Step.POLL)
+    return _at(min(next_poll, hour_up), now, _POLL)
 
 
 def _after_the_hour(job: Job, policy: Policy) -> Action:
@@ -178,19 +187,19 @@ def _report_action(job: Job, now: Instant, policy: Policy) -> Action:
     if over and now.boot_seconds - polled <= FRESH_SECONDS:
         # Pending just now. One that could not be asked all that time may have been done long ago.
         return Conclude(ReportTimedOut())
-    return _at(polled + poll_pause(job.live.polls, interval), now, Step.POLL_REPORT)
+    return _at(polled + poll_pause(job.live.polls, interval), now, _POLL_REPORT)
 
 
 def _first_poll(job: Job, now: Instant, interval: float) -> Action:
-    step = Step.POLL if isinstance(job.spec, ExportSpec) else Step.POLL_REPORT
+    poll = _POLL if isinstance(job.spec, ExportSpec) else _POLL_REPORT
     last = job.triggers[-1] if job.triggers else None
     if last is None or last.boot_id != now.boot_id:
-        return Do(step)
-    return _at(last.boot_seconds + poll_pause(0, interval), now, step)
+        return poll
+    return _at(last.boot_seconds + poll_pause(0, interval), now, poll)
 
 
-def _at(boot_seconds: float, now: Instant, step: Step) -> Action:
-    return Do(step) if now.boot_seconds >= boot_seconds else Wait(boot_seconds)
+def _at(boot_seconds: float, now: Instant, action: Do) -> Action:
+    return action if now.boot_seconds >= boot_seconds else Wait(boot_seconds)
 
 
 def poll_pause(polls: int, interval_seconds: float) -> float:

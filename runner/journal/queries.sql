@@ -50,13 +50,13 @@ CROSS JOIN jobs
     AND jobs.subject = json_extract(wanted.value, '$[2]')
 
 -- name: jobs_chosen
-SELECT id, kind, state, spec, snapshot FROM jobs WHERE id IN ({choice}) ORDER BY id
-
--- name: histories_chosen
--- The states entered by the chosen jobs, in order.
-SELECT job_id, state, at FROM events
-WHERE state IS NOT NULL AND job_id IN ({choice})
-ORDER BY job_id, number
+-- Each with the states that it entered as JSON: a row for each of them would cost more than they do. They come in the
+-- order of the key that they are looked up by, which is that of their numbers.
+SELECT id, kind, state, spec, snapshot, (
+    SELECT json_group_array(json_object('state', events.state, 'at', events.at)) FROM events
+    WHERE events.job_id = jobs.id AND events.state IS NOT NULL
+)
+FROM jobs WHERE id IN ({choice}) ORDER BY id
 
 -- name: numbers_of_night
 -- Of the jobs made in that night, and of those to which something happened in it; of some twice.

@@ -8,33 +8,19 @@ import sqlite3
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Self
+from typing import Any
 
 from runner.jobs.model import Identity, Job, Spec
 from runner.journal import rows
 from runner.journal.protocol import EventRow
 from runner.journal.queries import QUERIES, choosing
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A way to choose jobs: the queries for their rows and for their histories."""
-
-    jobs: str
-    histories: str
-
-    @classmethod
-    def named(cls, name: str) -> Self:
-        """The choice that stands under this name in the file of queries."""
-        return cls(choosing("jobs_chosen", name), choosing("histories_chosen", name))
-
-
-UNFINISHED = Choice.named("choose_unfinished")
-IDS = Choice.named("choose_ids")
-OWING_A_LOOK = Choice.named("choose_owing_a_look")
-FAILED_WITH = Choice.named("choose_failed_with")
-NAMED = Choice.named("choose_named")
-NIGHT_NAMED = Choice.named("choose_night_named")
+UNFINISHED = choosing("jobs_chosen", "choose_unfinished")
+IDS = choosing("jobs_chosen", "choose_ids")
+OWING_A_LOOK = choosing("jobs_chosen", "choose_owing_a_look")
+FAILED_WITH = choosing("jobs_chosen", "choose_failed_with")
+NAMED = choosing("jobs_chosen", "choose_named")
+NIGHT_NAMED = choosing("jobs_chosen", "choose_night_named")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +34,17 @@ class NightRow:
 
 
 def jobs(
-    connection: sqlite3.Connection, choice: Choice, values: Mapping[str, Any], wanted: Sequence[Spec] = ()
+    connection: sqlite3.Connection, choice: str, values: Mapping[str, Any], wanted: Sequence[Spec] = ()
 ) -> list[Job]:
-    """The chosen jobs in the order they were made. Two queries, however many they are.
+    """The chosen jobs in the order they were made. One query, however many they are.
 
     Args:
         connection: where.
-        choice: which.
+        choice: which: the query of one of the choices above.
         values: of the choice.
         wanted: wishes at hand; a job with an equal one gets that very value.
     """
-    found = connection.execute(choice.jobs, values)
-    return rows.jobs_from(found, connection.execute(choice.histories, values), rows.by_text(wanted))
+    return rows.jobs_from(connection.execute(choice, values), rows.by_text(wanted))
 
 
 def jobs_of(connection: sqlite3.Connection, ids: Collection[int]) -> list[Job]:

@@ -50,14 +50,13 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _decode_known = msgspec.json.Decoder(Known).decode
 _decode_export = msgspec.json.Decoder(ExportSpec).decode
 _decode_report: Callable[[str], Any] = msgspec.json.Decoder(_StoredReport).decode
+_decode_history = msgspec.json.Decoder(tuple[Transition, ...]).decode
 _decode_file = msgspec.json.Decoder(FileRecord).decode
 _asdict = msgspec.structs.asdict
 _astuple = msgspec.structs.astuple
 
-JobRow = tuple[int, str, str, str, str]
-"""id, kind, state, spec, snapshot."""
-HistoryRow = tuple[int, str, str]
-"""job id, state, moment."""
+JobRow = tuple[int, str, str, str, str, str]
+"""id, kind, state, spec, snapshot, history."""
 NO_WISHES: Mapping[str, Spec] = MappingProxyType({})
 
 
@@ -89,7 +88,9 @@ def by_text(specs: Sequence[Spec]) -> dict[str, Spec]:
     """Wishes by what would be stored of them."""
     if not specs:
         return {}
-    texts = _encoder.encode_lines([stored(spec) for spec in specs]).decode()
+    texts = _encoder.encode_lines(
+        [spec if isinstance(spec, ExportSpec) else stored(spec) for spec in specs]
+    ).decode()
     return dict(zip(texts.split("\n"), specs, strict=False))  # a last line is empty
 
 
@@ -137,22 +138,18 @@ def reading() -> Iterator[None]:
 
 @reading()
 @uncollected()
-def jobs_from(
-    rows: Iterable[JobRow], histories: Iterable[HistoryRow], wishes: Mapping[str, Spec] = NO_WISHES
-) -> list[Job]:
-    """The jobs of these rows, each with its history.
+def jobs_from(rows: Iterable[JobRow], wishes: Mapping[str, Spec] = NO_WISHES) -> list[Job]:
+    """The jobs of these rows.
 
     Args:
-        rows: by the jobs' numbers.
-        histories: by the jobs' numbers, too.
+        rows: as they come.
         wishes: values at hand, by their text: a job that wants the same gets that value, and nothing is decoded.
     """
-    entered = _histories(histories)
     jobs = []
-    for job_id, kind, state, wish, snapshot in rows:
+    for job_id, kind, state, wish, snapshot, history in rows:
         spec = wishes.get(wish) or _spec(kind, wish)
         known = () if snapshot == "{}" else _astuple(_decode_known(snapshot))
-        jobs.append(Job(*known, id=job_id, spec=spec, state=_STATES[state], history=entered.get(job_id, ())))
+        jobs.append(Job(*known, id=job_id, spec=spec, state=_STATES[state], history=_history(history)))
     return jobs
 
 
@@ -160,17 +157,12 @@ def _spec(kind: str, wish: str) -> Spec:
     return _decode_export(wish) if kind == "export" else ReportSpec(**_asdict(_decode_report(wish)))
 
 
-def _histories(rows: Iterable[HistoryRow]) -> dict[int, tuple[Transition, ...]]:
-    parse = datetime.fromisoformat
-    entered: dict[int, tuple[Transition, ...]] = {}
-    last, states = 0, list[Transition]()
-    for job_id, state, at in rows:
-        if job_id != last:
-            entered[last] = tuple(states)
-            last, states = job_id, []
-        states.append(Transition(_STATES[state], parse(at)))
-    entered[last] = tuple(states)
-    return entered
+def _history(text: str) -> tuple[Transition, ...]:
+    try:
+        return _decode_history(text)
+    except msgspec.MsgspecError:
+        # It would show a state's name that nobody wrote.
+        raise UnreadableError("a history that nobody wrote") from None
 
 
 @reading()

@@ -21,6 +21,7 @@ from runner.journal.queries import QUERIES
 from runner.journal.rows import day, moment
 from runner.journal.writer import Need, Transactions, Writer, stale
 
+_FIRST_SWEEP_SECONDS = 1.0
 _RECORD_SNAPSHOT = QUERIES["record_snapshot"]
 _RECORD_EVENT = QUERIES["record_event"]
 _SPEND = QUERIES["spend"]
@@ -115,9 +116,7 @@ class SqliteJournal:
             lambda connection: reads.of_night(connection, night, known), Need.NOTHING
         )
 
-    async def _jobs(
-        self, choice: reads.Choice, values: Mapping[str, Any], wanted: Sequence[Spec] = ()
-    ) -> list[Job]:
+    async def _jobs(self, choice: str, values: Mapping[str, Any], wanted: Sequence[Spec] = ()) -> list[Job]:
         return await self._writer.do(
             lambda connection: reads.jobs(connection, choice, values, wanted), Need.NOTHING
         )
@@ -208,11 +207,11 @@ class SqliteJournal:
         await self._writer.do(work, Need.PROCESS)
 
     async def recent_spends(self, now: Instant) -> list[Spend]:
-        """See `Journal.recent_spends`. The older ones are deleted."""
+        """See `Journal.recent_spends`. The older ones are deleted behind the first requests, which wait for this."""
         since = _since(now.boot_id, now.boot_seconds, now.wall)
+        self._next_sweep_boot_seconds = now.boot_seconds + _FIRST_SWEEP_SECONDS
 
         def work(connection: sqlite3.Connection) -> list[Spend]:
-            connection.execute(QUERIES["forget_spends"], since)
             with rows.reading():
                 return [
                     Spend(domain, boot_id, boot_seconds, datetime.fromisoformat(wall))
@@ -221,7 +220,7 @@ class SqliteJournal:
                     )
                 ]
 
-        return await self._writer.do(work, Need.PROCESS)
+        return await self._writer.do(work, Need.NOTHING)
 
     # ── what was learnt ──────────────────────────────────────────────────────────────────────────────────────────
 
