@@ -223,7 +223,6 @@ def night(
                 journal=wanted.journal(journal),
                 sender=wanted.sender(transport),
                 output=wanted.output(output),
-                offload=_inline,
                 random=Random(7),
                 key=wanted.key or key_of,
             )

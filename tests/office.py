@@ -155,7 +155,6 @@ class Office:
                 journal=journal,
                 sender=self.sender(transport),
                 output=output,
-                offload=_in_place,
                 random=Random(11),
                 key=lambda tenant: credentials.resolve(
                     tenant.api_key, base_dir=tenant.base_dir, environ=self.keys

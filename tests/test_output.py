@@ -670,7 +670,7 @@ async def test_sha256sum_reads_the_checksum_list(root: Path) -> None:
     ]
     unplaced = FileRecord("2026-11-24/acme/late-9.csv", 1, "0" * 64, 9, "csv")
     other_night = FileRecord("2026-11-23/acme/old-8.csv", 1, "0" * 64, 8, "csv", placed=True)
-    await output.publish(NIGHT, "SHA256SUMS", sha256sums([*records, unplaced, other_night], NIGHT).encode())
+    await output.publish(NIGHT, "SHA256SUMS", sha256sums([*records, unplaced, other_night], NIGHT))
     check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     done = subprocess.run(check, cwd=root / "2026-11-24", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

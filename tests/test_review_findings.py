@@ -263,7 +263,6 @@ def a_night(
                 journal=held,
                 sender=transport,
                 output=output,
-                offload=offload,
                 random=Random(1),
                 key=key,
             )

@@ -19,7 +19,7 @@ from runner.app.progress import LiveView
 from runner.app.room import make_room
 from runner.app.selection import Selection
 from runner.app.setup import batch_date, manifest_of, settings_of
-from runner.app.stores import hold_journal, in_thread, output_of, policy_of, read_journal
+from runner.app.stores import hold_journal, output_of, policy_of, read_journal
 from runner.app.tell import answer, say
 from runner.clock import SystemClock
 from runner.collector import collect_seldom, uncollected
@@ -90,7 +90,6 @@ async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa:
             journal=journal,
             sender=transport,
             output=output,
-            offload=in_thread,
             random=Random(),
             key=lambda tenant: credentials.resolve(tenant.api_key, base_dir=tenant.base_dir),
         )

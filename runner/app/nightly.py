@@ -27,7 +27,7 @@ from runner.jobs import model as m
 from runner.jobs.agenda import Policy
 from runner.journal import Journal, StaleHolderError
 from runner.manifest import Manifest, Problem, Tenant
-from runner.output import Offload, Output, sha256sums
+from runner.output import Output, sha256sums
 from runner.plan import Planned
 from runner.summary import (
     BEGINNING_BYTES,
@@ -61,7 +61,6 @@ class Ports:
     journal: Journal
     sender: SenderPort
     output: Output
-    offload: Offload
     random: Random
     key: Callable[[Tenant], Awaitable[Secret]]
 
@@ -237,8 +236,7 @@ class Nightly:
         began = clock.now().boot_seconds
         night = self.night()
         records = (r for job in night.jobs for r in job.files if r.placed)
-        sums = await self._ports.offload(lambda: sha256sums(records, order.date).encode())
-        await output.publish(order.date, "SHA256SUMS", sums)
+        await output.publish(order.date, "SHA256SUMS", sha256sums(records, order.date))
         await output.publish(order.date, "index.html", page_pieces(night, order.language))
         await output.publish(order.date, "run.json", document_pieces(night))
         self._writing_seconds = clock.now().boot_seconds - began

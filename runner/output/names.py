@@ -6,8 +6,9 @@ of this program and raises `ValueError`, because a server's string must never be
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -18,6 +19,7 @@ _DATA_FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}-[0-9]+(\.[a-z-]+)+")
 _PUBLISHED = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[a-z]+)?")
 _NIGHT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _QUARANTINED = re.compile(rf"{_NIGHT.pattern}\.{_TENANT.pattern}\.{_TENANT.pattern}\.[0-9]+\.body")
+_SUMS_AT_ONCE = 1000
 _TEMPORARY = re.compile(rf"\.(?:{_DATA_FILE.pattern}|{_PUBLISHED.pattern})\.[0-9a-f]{{16}}\.part")
 
 QUARANTINE = (".runner", "quarantine")
@@ -133,15 +135,18 @@ def temporary_in(temp: str, place: Place) -> str:
     return name
 
 
-def sha256sums(records: Iterable[FileRecord], night: date) -> str:
-    """The checksum list of one night's folder, as `sha256sum -c` reads it there.
+def sha256sums(records: Iterable[FileRecord], night: date) -> Iterator[bytes]:
+    """The checksum list of one night's folder, as `sha256sum -c` reads it there, piece by piece.
 
     Args:
         records: any files; those not yet placed, and those of other nights, are left out.
         night: whose folder it is.
     """
     prefix = f"{night.isoformat()}/"
-    digests = {
-        r.path.removeprefix(prefix): r.sha256 for r in records if r.placed and r.path.startswith(prefix)
-    }
-    return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests))
+    ours = sorted(
+        (record for record in records if record.placed and record.path.startswith(prefix)),
+        key=attrgetter("path"),
+    )
+    for start in range(0, len(ours), _SUMS_AT_ONCE):
+        some = ours[start : start + _SUMS_AT_ONCE]
+        yield "".join(f"{record.sha256}  {record.path.removeprefix(prefix)}\n" for record in some).encode()

@@ -132,7 +132,6 @@ async def _perform(sandbox: VirtualSandbox, path: Path, night: date, hosts: list
             journal=journal,
             sender=transport,
             output=Output(output, disk=Disk(), offload=anyio.to_thread.run_sync),
-            offload=anyio.to_thread.run_sync,
             random=Random("jitter"),
             key=key,
         )

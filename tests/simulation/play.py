@@ -240,7 +240,6 @@ class Theatre:
                 journal=MortalJournal(journal, fate, witness),
                 sender=MortalSender(transport, fate, witness),
                 output=Output(self.output, disk=disk, offload=_inline),
-                offload=_inline,
                 random=Random(f"jitter/{story.seed}/{witness.run}"),
                 key=lambda tenant: self._key(tenant, run),
             )
