@@ -24,7 +24,7 @@ def main() -> int:
         "--quick", action="store_true", help="small sizes: about a minute, figures of little worth"
     )
     parser.add_argument("--runs", type=int, help="how often each is run")
-    parser.add_argument("--most-jobs", type=int, help="the larger end of the last row (100000 takes a while)")
+    parser.add_argument("--most-jobs", type=int, help="the larger end of the last row (usually 100000)")
     parser.add_argument("--peers", type=Path, help="a Python that has httpx, DBOS and the Airbyte CDK")
     parser.add_argument(
         "--write", type=Path, help="the folder for bench.md and bench.svg; the README gets a summary"
