@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
+from runner.app import stores
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
 from runner.output import (
@@ -31,6 +33,7 @@ from runner.output import (
     record_path,
     sha256sums,
 )
+from runner.settings import load_settings
 from tests.readers import Whole, length
 
 T = TypeVar("T")
@@ -172,23 +175,27 @@ async def test_a_small_answer_and_its_tables_cost_one_hop(root: Path) -> None:
 
 
 async def test_large_answers_leave_the_loop_its_share(root: Path) -> None:
-    """Of their blocks two are worked on at a time, of their tables one: each of them takes the interpreter."""
-    at_work = dict.fromkeys(("_take", "<lambda>"), 0)
-    most = dict(at_work)
+    """Their blocks go a way of their own, which is narrow, and of their tables one is made at a time."""
+    blocks: list[object] = []
+    at_work = most = 0
+
+    async def narrow(work: Callable[[], T]) -> T:
+        blocks.append(work)
+        return work()
 
     async def crowded(work: Callable[[], T]) -> T:
-        name = work.__name__
-        at_work[name] += 1
-        most[name] = max(most[name], at_work[name])
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
         for _ in range(20):
             await anyio.lowlevel.checkpoint()
-        at_work[name] -= 1
+        at_work -= 1
         return work()
 
     def table(_size: int, _blocks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
         write(b"fine")
 
-    output = Output(root, disk=Disk(), offload=crowded)
+    output = Output(root, disk=Disk(), offload=crowded, offload_block=narrow)
 
     async def download(number: int) -> None:
         name = f"payroll-{number}"
@@ -200,7 +207,37 @@ async def test_large_answers_leave_the_loop_its_share(root: Path) -> None:
     async with anyio.create_task_group() as group:
         for number in range(6):
             group.start_soon(download, number)
-    assert most == {"_take": 2, "<lambda>": 1}
+    assert (len(blocks), most) == (18, 1)
+
+
+async def test_of_the_blocks_of_large_answers_two_are_worked_on_at_a_time(root: Path) -> None:
+    go = threading.Event()
+    busy = threading.Barrier(3)
+    names: set[str] = set()
+
+    class Slow(Whole):
+        def feed(self, block: bytes) -> None:
+            names.add(threading.current_thread().name)
+            if not go.is_set():
+                busy.wait(20)
+                go.wait(20)
+            super().feed(block)
+
+    output = stores.output_of(load_settings({"output": str(root)}))
+
+    async def download(number: int) -> None:
+        name = f"payroll-{number}.json"
+        async with output.spool(NIGHT, "acme", name, reader=Slow(), cap_bytes=CAP) as spool:
+            await spool.write(b"x" * (1 << 20))
+
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(download, number)
+        await anyio.to_thread.run_sync(busy.wait, 20)  # two of them, and we
+        started = {thread.name for thread in threading.enumerate() if thread.name.startswith("blocks")}
+        go.set()
+    assert len(started) == 2
+    assert names == started
 
 
 async def test_a_large_answer_is_brought_to_disk_while_it_comes(root: Path) -> None:

@@ -22,6 +22,10 @@ T = TypeVar("T")
 _THREADS = ThreadPoolExecutor(8, thread_name_prefix="files")
 """Where files are written and read: more would only queue at the disk and at the interpreter."""
 
+_BLOCK_THREADS = ThreadPoolExecutor(2, thread_name_prefix="blocks")
+"""Where the blocks of large answers are read and hashed, which competes with the event loop for the interpreter: two,
+since hashing leaves it to somebody else. They go from one block to the next without waiting for the loop."""
+
 
 def policy_of(settings: Settings) -> Policy:
     """The waiting rules among the settings."""
@@ -53,12 +57,27 @@ def read_journal(settings: Settings) -> JournalReader:
 
 def output_of(settings: Settings) -> Output:
     """The output directory."""
-    return Output(settings.output, disk=Disk(), offload=in_thread, group_id=settings.output_group_id())
+    return Output(
+        settings.output,
+        disk=Disk(),
+        offload=in_thread,
+        offload_block=in_block_thread,
+        group_id=settings.output_group_id(),
+    )
 
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Do blocking work beside the event loop. It is seen to its end even where the waiting is given up."""
-    doing: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    return await _in(_THREADS, work)
+
+
+async def in_block_thread(work: Callable[[], T]) -> T:
+    """The same, for a block of a large answer."""
+    return await _in(_BLOCK_THREADS, work)
+
+
+async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    doing: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(threads, work)
     with anyio.CancelScope(shield=True):
         result = await doing
     return result  # noqa: RET504 - for the type checker, which knows that scopes may swallow

@@ -45,12 +45,10 @@ class Crowd:
     """How many large answers are worked on at a time. All that work competes with the event loop for the interpreter.
 
     Attributes:
-        blocks: reading and hashing what came: two, since hashing leaves the interpreter to somebody else.
         tables: deriving, which is seconds of Python: one.
         flushes: bringing to disk what came so far: one, so that the others have their blocks read meanwhile.
     """
 
-    blocks: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(2))
     tables: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
     flushes: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
 
@@ -121,6 +119,7 @@ class Spool(Generic[R]):
         self,
         tree: Tree,
         offload: Offload,
+        offload_block: Offload,
         place: Place,
         reader: Reader[R],
         cap_bytes: int,
@@ -130,6 +129,7 @@ class Spool(Generic[R]):
         self._tree = tree
         self._disk = tree.disk
         self._offload = offload
+        self._offload_block = offload_block
         self._place = place
         self._reader = reader
         self._cap_bytes = cap_bytes
@@ -164,8 +164,7 @@ class Spool(Generic[R]):
         self._chunks.append(chunk)
         self._chunks_bytes += len(chunk)
         if self._chunks_bytes >= BLOCK_BYTES:
-            async with self._crowd.blocks:
-                await self._offload(self._take)
+            await self._offload_block(self._take)
             if self._size_bytes - self._flushed_bytes >= _UNFLUSHED_BYTES and self._crowd.flushes.value:
                 await self._flush_to_disk()
 

@@ -69,16 +69,26 @@ class Output:
         root: where it is; it may be a symbolic link, nothing below it may.
         disk: the effects.
         offload: runs blocking work off the event loop.
+        offload_block: the same for blocks of large answers, if they have a way of their own.
         group_id: a group that may read; None for the owner alone.
 
     Attributes:
         quarantine: where refused answers are kept.
     """
 
-    def __init__(self, root: Path, *, disk: Disk, offload: Offload, group_id: int | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        disk: Disk,
+        offload: Offload,
+        offload_block: Offload | None = None,
+        group_id: int | None = None,
+    ) -> None:
         self._tree = Tree(root, disk, group_id)
         self._disk = disk
         self._offload = offload
+        self._offload_block = offload_block or offload
         self._crowd = Crowd()
         self.quarantine = Quarantine(root, disk=disk, offload=offload)
 
@@ -152,7 +162,7 @@ class Output:
             ValueError: a name is not ours.
         """
         place = data_place(night, tenant, filename)
-        return Spool(self._tree, self._offload, place, reader, cap_bytes, self._crowd)
+        return Spool(self._tree, self._offload, self._offload_block, place, reader, cap_bytes, self._crowd)
 
     async def discard(self, temps: Iterable[str]) -> None:
         """Remove finished spools that will not be placed after all. Never raises: what stays is cleaned later."""
