@@ -255,18 +255,19 @@ class Engine:
             return
         now = now or self._clock.now()
         action = self._action(id_, now)
-        if isinstance(action, Conclude) or (isinstance(action, Do) and action.step is _PLACE):
+        # Asked in the order of how often it is so: that a struct is of another class takes long to tell.
+        if action.step is _PLACE if isinstance(action, Do) else isinstance(action, Conclude):
             entry.busy = True
             self._tasks.start_soon(self._take_local, id_)
         elif entry.tenant.parked is not None and not isinstance(action, agenda.Rest):
             entry.busy = True
             self._tasks.start_soon(self._fail_parked, id_)
+        elif isinstance(action, Do) and entry.not_before <= now.boot_seconds:
+            self._queue(entry, id_, action.step)
         elif isinstance(action, Wait) or entry.not_before > now.boot_seconds:
             until = action.until_boot_seconds if isinstance(action, Wait) else 0.0
             heapq.heappush(self._timers, (max(until, entry.not_before), id_))
             self._look_up()
-        elif isinstance(action, Do):
-            self._queue(entry, id_, action.step)
         else:
             self._close(id_, job)
 

@@ -115,8 +115,10 @@ def _split(planned: Iterable[Planned], selection: Selection) -> tuple[list[Plann
 async def _missed(
     journal: Journal, manifest: Manifest, chosen: Iterable[Planned], selection: Selection, night: date
 ) -> list[Planned]:
-    reports = [(p.spec.domain, p.spec.name) for p in chosen if isinstance(p.spec, m.ReportSpec)]
-    first_nights = await journal.first_nights(reports, night) if reports else {}
+    reports = [(p.spec.domain, p.spec.name) for p in chosen if p.spec.kind == "report"]
+    if not reports:
+        return []
+    first_nights = await journal.first_nights(reports, night)
     return [
         p
         for p in missed_reports(manifest, night, first_nights)

@@ -59,10 +59,12 @@ SELECT id, kind, state, spec, snapshot, (
 FROM jobs WHERE id IN ({choice}) ORDER BY id
 
 -- name: numbers_of_night
--- Of the jobs made in that night, and of those to which something happened in it; of some twice.
-SELECT DISTINCT job_id FROM events WHERE night = :night
-UNION ALL
-SELECT id FROM jobs WHERE created_night = :night
+-- Of the jobs made in that night, and of those to which something happened in it; of some twice. All as one JSON list.
+SELECT json_group_array(number) FROM (
+    SELECT DISTINCT job_id AS number FROM events WHERE night = :night
+    UNION ALL
+    SELECT id FROM jobs WHERE created_night = :night
+)
 
 -- name: events_of_job
 SELECT at, night, name, state, note, epoch FROM events WHERE job_id = :job_id ORDER BY number

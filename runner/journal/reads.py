@@ -56,8 +56,8 @@ def of_night(
     connection: sqlite3.Connection, night: date, known: Container[int]
 ) -> tuple[frozenset[int], list[Job]]:
     """The numbers of a night's jobs, and those of them that are not in `known`."""
-    found = connection.execute(QUERIES["numbers_of_night"], {"night": night.isoformat()}).fetchall()
-    numbers = frozenset([number for (number,) in found])
+    (found,) = connection.execute(QUERIES["numbers_of_night"], {"night": night.isoformat()}).fetchone()
+    numbers = frozenset(json.loads(found))
     return numbers, jobs_of(connection, [number for number in numbers if number not in known])
 
 
