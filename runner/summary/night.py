@@ -6,6 +6,8 @@ from datetime import date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from runner.jobs.agenda import Policy
 from runner.jobs.model import Job, State
 from runner.manifest.model import Problem
@@ -28,8 +30,7 @@ BROKEN = frozenset({"storage", "internal", "locked"})
 """Reasons for which a night cannot be called good, even where every job it knew of is finished."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantInfo:
+class TenantInfo(Struct, frozen=True, gc=False, kw_only=True):
     """What people call a tenant."""
 
     name: str
