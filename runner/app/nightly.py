@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from math import ceil
 from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -44,9 +43,6 @@ from runner.turns import Client, Limits, SenderPort
 
 REWRITTEN_SECONDS: Final = 60.0
 """How often the night's documents are written anew while it runs."""
-REWRITING_SHARE: Final = 50
-"""Where writing them takes seconds, at most one of so many goes to it; the page says how often it is written."""
-LONGEST_REWRITTEN_MINUTES: Final = 5
 SEEN_SECONDS: Final = 2.0
 """When they are first written where those of a run that died say already that the night runs: after the first requests,
 which would wait for the interpreter beside them."""
@@ -129,8 +125,6 @@ class Nightly:
         self._stopped: str | None = None
         self._started = ports.clock.now()
         self._finished: Instant | None = None
-        self._rewritten_minutes = 1
-        self._writing_seconds = 0.0
 
     async def run(self) -> int:
         """Run the night to its end and give the exit code.
@@ -224,22 +218,15 @@ class Nightly:
             reason=self._stopped,
             timezone=order.timezone,
             policy=order.policy,
-            rewritten_minutes=self._rewritten_minutes,
         )
 
     async def publish(self) -> None:
         """Write run.json, index.html and SHA256SUMS anew, each whole."""
-        clock, order, output = self._ports.clock, self._order, self._ports.output
-        # By what the writing before this one took, so that the page can say it.
-        minutes = ceil(self._writing_seconds * REWRITING_SHARE / 60.0)
-        self._rewritten_minutes = min(max(1, minutes), LONGEST_REWRITTEN_MINUTES)
-        began = clock.now().boot_seconds
-        night = self.night()
+        night, order, output = self.night(), self._order, self._ports.output
         records = (r for job in night.jobs for r in job.files if r.placed)
         await output.publish(order.date, "SHA256SUMS", sha256sums(records, order.date))
         await output.publish(order.date, "index.html", page_pieces(night, order.language))
         await output.publish(order.date, "run.json", document_pieces(night))
-        self._writing_seconds = clock.now().boot_seconds - began
 
     async def _publish_if_possible(self) -> None:
         with suppress(Exception):  # the trouble itself is about to be raised
@@ -249,7 +236,7 @@ class Nightly:
         await self._ports.clock.wait(first_seconds)
         while True:
             await self.publish()
-            await self._ports.clock.wait(REWRITTEN_SECONDS * self._rewritten_minutes)
+            await self._ports.clock.wait(REWRITTEN_SECONDS)
 
     def _deadline(self) -> float:
         now = self._ports.clock.now()

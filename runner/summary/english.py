@@ -47,12 +47,9 @@ WORDS = {
     "outcome.failed": "Needs you",
     "outcome.incomplete": "Incomplete",
     "running.now": "The night is still running (written at {time}).",
-    "running.dead.one": "This page is written again every minute: reload it. If it has not changed for more than two "
+    "running.dead": "This page is written again every minute: reload it. If it has not changed for more than two "
     "minutes, the night has stopped: tell the technical team. Nothing is lost, another run goes on from where it "
     "was.",
-    "running.dead.many": "This page is written again every {n} minutes: reload it. If it has not changed for more "
-    "than {twice} minutes, the night has stopped: tell the technical team. Nothing is lost, another run goes on "
-    "from where it was.",
     "reason.deadline": "The deadline came before the end. The next run takes up what is left.",
     "reason.SIGTERM": "The night was stopped by the system (SIGTERM). The next run goes on from where it was.",
     "reason.SIGINT": "The night was stopped by hand. The next run goes on from where it was.",

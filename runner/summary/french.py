@@ -50,12 +50,9 @@ WORDS = {
     "outcome.failed": "À traiter",
     "outcome.incomplete": "Incomplet",
     "running.now": "La nuit est en cours (écrit à {time}).",
-    "running.dead.one": "Cette page est réécrite chaque minute : rechargez-la. Si elle n'a pas changé depuis plus de "
+    "running.dead": "Cette page est réécrite chaque minute : rechargez-la. Si elle n'a pas changé depuis plus de "
     "deux minutes, la nuit s'est arrêtée : prévenez l'équipe technique. Rien n'est perdu, une relance reprendra "
     "où elle en était.",
-    "running.dead.many": "Cette page est réécrite toutes les {n} minutes : rechargez-la. Si elle n'a pas changé "
-    "depuis plus de {twice} minutes, la nuit s'est arrêtée : prévenez l'équipe technique. Rien n'est perdu, une "
-    "relance reprendra où elle en était.",
     "reason.deadline": "L'heure limite est arrivée avant la fin. Ce qui reste sera repris au prochain passage.",
     "reason.SIGTERM": "La nuit a été arrêtée par le système (SIGTERM). Le prochain passage reprendra où elle en "
     "était.",

@@ -55,7 +55,6 @@ class Night:
         reason: why it stopped early: `deadline`, `SIGTERM`, `SIGINT`, `storage`, `internal`; None if it did not.
         timezone: of the times that people read.
         policy: the waiting rules, to say when a job is asked for again.
-        rewritten_minutes: how long after `now` this is written anew, while the night runs.
     """
 
     date: date
@@ -69,7 +68,6 @@ class Night:
     tenants: Mapping[str, TenantInfo] = field(default_factory=dict)
     reason: str | None = None
     policy: Policy = field(default_factory=Policy)
-    rewritten_minutes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,9 @@ class _Builder:
             tone={"ok": "good", "failed": "bad", "incomplete": "warn", "running": "info"}[word],
             badge=words(f"outcome.{word}"),
             verdict=verdict(night, words),
-            running=self._running() if self.running else [],
+            running=[words("running.now", time=words.time(night.now)), words("running.dead")]
+            if self.running
+            else [],
             reason=self._reason(),
             tiles=self._tiles(len(act), len(waiting), len(skipped)),
             shown={"act": len(act), "waiting": len(waiting), "arrived": len(good), "skipped": len(skipped)},
@@ -240,13 +242,6 @@ class _Builder:
         )
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _running(self) -> list[str]:
-        words, minutes = self.words, self.night.rewritten_minutes
-        return [
-            words("running.now", time=words.time(self.night.now)),
-            words.count("running.dead", minutes, twice=words.number(2 * minutes)),
-        ]
 
     def _reason(self) -> str:
         reason = self.night.reason
