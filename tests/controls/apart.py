@@ -56,6 +56,23 @@ APART: Final = (
         ),
     ),
     Control(
+        "hosts-in-turn-whatever-they-ask",
+        "Hosts take turns whatever they ask for: with very many of them no look is followed by its trigger in time.",
+        (
+            Change(
+                _TURNS,
+                "self._urgent if domain.asking[0][0] == URGENT_PRIORITY else self._patient",
+                "self._patient",
+            ),
+        ),
+        (
+            (
+                "tests/test_engine.py::"
+                "test_however_many_hosts_wait_for_a_place_a_look_is_followed_by_its_trigger_before_it_is_too_old"
+            ),
+        ),
+    ),
+    Control(
         "place-held-for-a-job",
         "A job keeps its place among the requests in flight until it is done.",
         (
@@ -64,7 +81,7 @@ APART: Final = (
                 "        turn.end()\n        await self._apply(id_, outcome)\n        await self._go_on(id_)\n",
                 "        await self._apply(id_, outcome)\n"
                 "        await self._go_on(id_)\n"
-                "        while isinstance(held := self._action(id_), Wait):\n"
+                "        while isinstance(held := self._action(id_, self._clock.now()), Wait):\n"
                 "            await self._clock.wait(held.until_boot_seconds - self._clock.now().boot_seconds)\n"
                 "        if isinstance(held, Do) and not turn._ended:\n"
                 "            await self._exchange(id_, held.step, turn)\n",
