@@ -223,7 +223,7 @@ class Witness:
                 key = (domain, int(found[1]))
                 self._visible.setdefault(key, set()).update(ids)
                 self._listed[key] = self._seconds()
-                for job in self._waiting.get((domain, f"export/{found[1]}"), {}).values():
+                for job in self._waiting.get(key, {}).values():
                     above = {id_ for id_ in ids if id_ > (job.baseline_id or 0)}
                     self.seen_waiting.setdefault(job.spec.identity, set()).update(above)
 
