@@ -196,6 +196,11 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        if not hasattr(aiohttp.ClientRequest, "send"):
+            # A POST that left would look as if it had not, and be sent again.
+            raise RuntimeError(
+                "this aiohttp does not tell when a request leaves: install one that the lock names"
+            )
         self._session = aiohttp.ClientSession(
             connector=self._connector or _connector(keep_open=self._keep_open),
             auto_decompress=False,

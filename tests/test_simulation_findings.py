@@ -24,6 +24,16 @@ from tests.virtual import NIGHT, VirtualClock, VirtualSandbox, run_virtual
 MONDAY = date(2026, 11, 23)
 
 
+class Around:
+    """A journal that does some things in another way."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+
 def test_a_wait_too_short_for_floating_point_ends() -> None:
     async def waits(clock: VirtualClock) -> None:
         await clock.wait(50_000)
@@ -58,25 +68,16 @@ def test_two_jobs_that_learn_the_path_at_once_both_find_what_exists_already(
 def test_a_file_that_a_crash_left_unsaid_is_told_even_by_a_run_that_is_stopped_at_once(
     tmp_path: Path,
 ) -> None:
-    class DiesBeforeSayingIt:
-        def __init__(self, journal: SqliteJournal) -> None:
-            self._journal = journal
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._journal, name)
-
+    class DiesBeforeSayingIt(Around):
         async def record(self, before: m.Job, after: m.Job, event: str, *rest: Any) -> None:
             if event == "Placed":
                 raise StorageError("it died here")
             await self._journal.record(before, after, event, *rest)
 
-    class TakesItsTime(DiesBeforeSayingIt):
+    class TakesItsTime(Around):
         async def start_night(self, *told: Any) -> None:
             await anyio.sleep(1)
             await self._journal.start_night(*told)
-
-        async def record(self, *told: Any) -> None:
-            await self._journal.record(*told)
 
     async def stopped(nightly: Nightly, _sandbox: VirtualSandbox) -> None:
         nightly.stop("SIGTERM")
@@ -95,13 +96,7 @@ def test_a_file_that_a_crash_left_unsaid_is_told_even_by_a_run_that_is_stopped_a
 def test_a_poll_that_tells_nothing_new_is_not_recorded(tmp_path: Path) -> None:
     recorded: list[str] = []
 
-    class Noting:
-        def __init__(self, journal: SqliteJournal) -> None:
-            self._journal = journal
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._journal, name)
-
+    class Noting(Around):
         async def record(self, before: m.Job, after: m.Job, event: str, *rest: Any) -> None:
             recorded.append(event)
             await self._journal.record(before, after, event, *rest)

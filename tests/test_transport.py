@@ -368,6 +368,17 @@ async def test_an_answer_to_what_was_never_seen_to_leave_is_a_fault(monkeypatch:
         await ask(answer(b"{}"))
 
 
+async def test_with_an_aiohttp_that_does_not_tell_when_a_request_leaves_none_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(aiohttp.ClientRequest, "send")
+    async with scripted(answer(b"{}")) as server:
+        with pytest.raises(RuntimeError, match="install one that the lock names"):
+            async with calling(server):
+                pass
+        assert server.connections == 0
+
+
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
