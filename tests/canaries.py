@@ -34,13 +34,13 @@ _PAYLOAD = re.compile(r"(?:.*/)?(?:\d{4}-\d\d-\d\d/[^/]+|\.runner/quarantine)/[^
 
 
 @lru_cache(maxsize=4096)
-def shapes(secret: str) -> tuple[bytes, ...]:
-    """What to look for: its ASCII letters small, or as they are in base64."""
+def shapes(secret: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """What to look for where ASCII letters were made small, and what where they are as they were: base64."""
     texts = {secret, secret.upper(), secret.lower()}
     texts |= {json.dumps(secret)[1:-1], html.escape(secret), repr(secret)[1:-1], secret.replace("-", "")}
     texts |= {quote(secret), quote_plus(secret), quote(secret).replace("-", "%2D")}
     plain = {text.encode().lower() for text in texts} | {secret.encode("utf-16-le").lower()}
-    return (*sorted(plain), *sorted(_in_base64(secret)))
+    return frozenset(plain), frozenset(_in_base64(secret))
 
 
 def _in_base64(secret: str) -> Iterator[bytes]:
@@ -56,8 +56,13 @@ def _in_base64(secret: str) -> Iterator[bytes]:
 
 def found(secrets: Iterable[str], content: bytes) -> list[str]:
     """Which of them stand in `content`, in any shape."""
-    lowered = content.lower()
-    return [secret for secret in secrets if any(s in content or s in lowered for s in shapes(secret))]
+    stands, stands_in_any_case = content.__contains__, content.lower().__contains__
+    told = []
+    for secret in secrets:
+        plain, coded = shapes(secret)
+        if any(map(stands_in_any_case, plain)) or any(map(stands, coded)):
+            told.append(secret)
+    return told
 
 
 def leaks(
