@@ -223,25 +223,28 @@ class Bureau:
             (self.folder / path).write_text(key + "\n", encoding="utf-8")
             (self.folder / path).chmod(0o600)
 
-    def start(self, *arguments: str, program: str | Path = RUNNER, **changes: str) -> Started:
-        """Start a command; `changes` are settings by their names without the prefix."""
+    def environment(self, **changes: str) -> dict[str, str]:
+        """What a command is told; `changes` are settings by their names without the prefix."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("RUNNER_")}
-        environ |= self.environ | {f"RUNNER_{name.upper()}": value for name, value in changes.items()}
+        return environ | self.environ | {f"RUNNER_{name.upper()}": value for name, value in changes.items()}
+
+    def start(self, *arguments: str, program: str | Path = RUNNER, **changes: str) -> Started:
+        """Start a command."""
         return Started(
             subprocess.Popen(
                 [program, *arguments],
                 cwd=self.folder,
-                env=environ,
+                env=self.environment(**changes),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
             ),
-            self._leaks,
+            self.leaked,
         )
 
-    def _leaks(self, said: str) -> list[str]:
+    def leaked(self, said: str) -> list[str]:
         """Keys, and names where none belong, in all that stands here by now, what a kill left included."""
         return leaks(self.keys, [("what was said", said.encode()), *files_below(self.folder, "keys")])
 

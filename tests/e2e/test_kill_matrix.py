@@ -13,11 +13,9 @@ import pytest
 
 from tests.figures import note
 from tests.killing.cases import FURTHER, MATRIX, STORIES
-from tests.killing.nights import House, bureau_in, house_of, play, run_mortally
+from tests.killing.nights import TOGETHER, House, bureau_in, house_of, play, run_mortally
 
 GROUPS: Final = 12
-TOGETHER: Final = 4
-"""Most of a night is waiting, so a few of them are awaited together."""
 WEIGHTLESS: Final = frozenset(
     {"journal recent_spends", "disk flush root", "disk flush page", "disk rename index.html"}
 )
@@ -52,7 +50,7 @@ def test_a_night_killed_anywhere_is_ended_by_the_next_run(
 def test_every_place_of_a_night_is_one_to_die_at(house: House, tmp_path: Path, story: str) -> None:
     trace = tmp_path / "trace"
     bureau = bureau_in(tmp_path / "night", house.served, house.tenants[story])
-    assert run_mortally(bureau, None, trace).code == 0
+    assert run_mortally(house, bureau, None, trace).code == 0
     met = {line.partition(" ")[2] for line in trace.read_text("utf-8").splitlines()}
     tried = {death.place for case in (*MATRIX, *FURTHER) for death in case.deaths}
     assert met - tried == (met & WEIGHTLESS) - tried

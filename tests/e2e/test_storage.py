@@ -8,7 +8,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,12 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.bureau import NIGHT, RUNNER, Bureau, Lucca, Result, executed_too_soon
+from tests.killing.forks import LONGEST_SECONDS
 from tests.killing.nights import (
     HOUR_SECONDS,
     JOURNEY_SECONDS,
-    LONGEST_SECONDS,
     SETTINGS,
+    TOGETHER,
     House,
     bureau_in,
     check_torn,
@@ -52,7 +52,6 @@ FAILURES: Final = (
     *(("journal commit", nth, "ENOSPC") for nth in range(1, 13)),
     *(("journal commit", nth, "EIO") for nth in (1, 6, 8, 12)),
 )
-TOGETHER: Final = 4
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +82,9 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
-def run(bureau: Bureau, **changes: str) -> Result:
-    with bureau.start("run", "--date", NIGHT, "--json", **SETTINGS | changes) as started:
-        return started.end(LONGEST_SECONDS)
+def run(house: House, bureau: Bureau, *mortal: str) -> Result:
+    """A night; `mortal` is what the command is to suffer, as `tests.killing` is told it."""
+    return house.forks.run(bureau, *mortal, "--", "run", "--date", NIGHT, "--json", **SETTINGS)
 
 
 def check_refused(told: Result, *words: str) -> None:
@@ -127,17 +126,13 @@ def test_a_disk_that_fails_at_any_effect_ends_the_night_with_6(
         place, nth, errno_name = FAILURES[number]
         tenant = house.tenants[f"fail-{number}"]
         bureau = bureau_in(tmp_path / str(number), house.served, tenant)
-        arguments = ("--at", place, "--nth", str(nth), "--fail", errno_name, "--", "run", "--date", NIGHT)
-        with bureau.start(
-            "-m", "tests.killing", *arguments, "--json", program=sys.executable, **SETTINGS
-        ) as started:
-            told = started.end()
+        told = run(house, bureau, "--at", place, "--nth", str(nth), "--fail", errno_name)
         check_refused(told)
         check_torn(bureau)
         if place.startswith("disk"):  # where it is the journal, the next run may have something to clean
             assert bureau.leftovers() == []
         check_triggers(house.served, tenant.domain, bureau.output / ".runner/journal.db")
-        assert run(bureau).code == 0
+        assert run(house, bureau).code == 0
         judge(bureau, house.served, tenant, 0)
 
     numbers = range(part, len(FAILURES), 3)
@@ -169,7 +164,7 @@ def test_a_disk_that_fills_up_in_the_night_ends_it_with_6(house: House, tmp_path
         journal = bureau.folder / state if state else bureau.output / ".runner/journal.db"
         (disk / "ballast").unlink()
         check_triggers(house.served, tenant.domain, journal)
-        assert run(bureau).code == 0
+        assert run(house, bureau).code == 0
         judge(bureau, house.served, tenant, 0)
         assert len(house.served.triggers(tenant.domain)) == 1
 
@@ -201,7 +196,7 @@ def test_a_disk_without_room_from_the_start_sends_nothing(house: House, tmp_path
             fill(disk)
             if room != "full":
                 os.truncate(disk / "ballast", (disk / "ballast").stat().st_size - 3 * 4096)
-            check_refused(run(bureau), "full")
+            check_refused(run(house, bureau), "full")
         assert house.served.requests(tenant.domain) == 0
 
 
@@ -212,10 +207,10 @@ def test_a_read_only_output_is_refused_before_anything_is_sent(house: House, tmp
         bureau.output = disk / "output"
         bureau.environ |= {"RUNNER_OUTPUT": "disk/output", "RUNNER_STATE": "journal/journal.db"}
         remount(disk, "ro")
-        check_refused(run(bureau), "ead-only file system")
+        check_refused(run(house, bureau), "ead-only file system")
         assert house.served.requests(tenant.domain) == 0
         remount(disk, "rw")
-        assert run(bureau).code == 0
+        assert run(house, bureau).code == 0
         judge(bureau, house.served, tenant, 0)
 
 
@@ -233,7 +228,7 @@ def test_an_output_that_turns_read_only_in_the_night_ends_it_with_6(house: House
         remount(disk, "rw")
         check_torn(bureau)
         check_triggers(house.served, tenant.domain, bureau.folder / "journal/journal.db")
-        assert run(bureau).code == 0
+        assert run(house, bureau).code == 0
         judge(bureau, house.served, tenant, 0)
         assert len(house.served.triggers(tenant.domain)) == 1
 
@@ -254,7 +249,7 @@ def test_with_few_descriptors_it_ends_with_6_or_well(
         if told.code:
             check_refused(told)
             check_triggers(house.served, tenant.domain, bureau.output / ".runner/journal.db")
-        assert run(bureau).code == 0
+        assert run(house, bureau).code == 0
         judge(bureau, house.served, tenant, 0)
         return told.code
 
@@ -282,29 +277,26 @@ def test_a_journal_on_a_network_share_is_refused_before_anything_is_sent(
     )
     (bureau.folder / "share").mkdir()
     bureau.environ["RUNNER_STATE"] = "share/journal.db"
-    arguments = ("-m", "tests.killing", "--mounts", str(mounts), "--", "run", "--date", NIGHT, "--json")
-    with bureau.start(*arguments, program=sys.executable, **SETTINGS) as started:
-        check_refused(started.end(), "network share (nfs4)", "RUNNER_STATE")
+    check_refused(run(house, bureau, "--mounts", str(mounts)), "network share (nfs4)", "RUNNER_STATE")
     assert list((bureau.folder / "share").iterdir()) == []
     assert house.served.requests(tenant.domain) == 0
     # The output may stay there.
     bureau.environ |= {"RUNNER_STATE": "journal.db", "RUNNER_OUTPUT": "share/output"}
     bureau.output = bureau.folder / "share/output"
-    with bureau.start(*arguments, program=sys.executable, **SETTINGS) as started:
-        assert started.end().code == 0
+    assert run(house, bureau, "--mounts", str(mounts)).code == 0
     judge(bureau, house.served, tenant, 0)
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(house: House, tmp_path: Path) -> None:
     tenant = house.tenants["newer"]
     bureau = bureau_in(tmp_path / "bureau", house.served, tenant)
-    assert run(bureau).code == 0
+    assert run(house, bureau).code == 0
     requests = house.served.requests(tenant.domain)
     journal = bureau.output / ".runner/journal.db"
     with closing(sqlite3.connect(journal)) as connection:
         connection.execute("PRAGMA user_version = 99")
     before = journal.read_bytes()
-    check_refused(run(bureau), "newer version", "install the newer version")
+    check_refused(run(house, bureau), "newer version", "install the newer version")
     for command in ("status", "verify"):
         check_refused(bureau.command(command, "--json"), "newer version")
     assert journal.read_bytes() == before
@@ -321,7 +313,7 @@ def test_a_journal_with_any_page_damaged_is_told_and_the_way_back_leads_on(
         """Whether the damage was met."""
         tenant = house.tenants[f"page-{page}"]
         bureau = bureau_in(tmp_path / str(page), house.served, tenant)
-        assert run_mortally(bureau, death).code < 0
+        assert run_mortally(house, bureau, death).code < 0
         journal = bureau.output / ".runner/journal.db"
         with closing(sqlite3.connect(journal)) as connection:  # what the kill left goes into the file
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -332,7 +324,7 @@ def test_a_journal_with_any_page_damaged_is_told_and_the_way_back_leads_on(
         content[start : (page + 1) * 4096] = bytes((page + 1) * 4096 - start)
         journal.write_bytes(content)
         sent = len(house.served.triggers(tenant.domain))
-        told = run(bureau)
+        told = run(house, bureau)
         if told.code == 0:
             judge(bureau, house.served, tenant, 1)
             return False
@@ -343,7 +335,7 @@ def test_a_journal_with_any_page_damaged_is_told_and_the_way_back_leads_on(
             if path.suffix != ".lock":
                 path.rename(tmp_path / f"damaged-{page}-{path.name}")
         time.sleep(HOUR_SECONDS)
-        again = run(bureau)
+        again = run(house, bureau)
         assert again.code == 0, again
         assert executed_too_soon(house.served.triggers(tenant.domain), HOUR_SECONDS - JOURNEY_SECONDS) == []
         assert sum(t.executed for t in house.served.triggers(tenant.domain)) == 1
@@ -364,14 +356,14 @@ def test_a_journal_with_any_page_damaged_is_told_and_the_way_back_leads_on(
 def test_a_journal_that_was_cut_is_told(house: House, tmp_path: Path) -> None:
     tenant = house.tenants["limit-0"]
     bureau = bureau_in(tmp_path / "bureau", house.served, tenant)
-    assert run(bureau).code == 0
+    assert run(house, bureau).code == 0
     requests, journal = house.served.requests(tenant.domain), bureau.output / ".runner/journal.db"
     kept = journal.with_name("copy.db")
     shutil.copy(journal, kept)
     os.truncate(journal, journal.stat().st_size // 2)
-    check_refused(run(bureau), "it is damaged", "restore a copy")
+    check_refused(run(house, bureau), "it is damaged", "restore a copy")
     assert house.served.requests(tenant.domain) == requests
     # The other way back: a copy.
     kept.replace(journal)
-    assert run(bureau).code == 0
+    assert run(house, bureau).code == 0
     judge(bureau, house.served, tenant, 0)

@@ -1,6 +1,6 @@
 """The `runner` command with mortal ports: `python -m tests.killing --at "export Triggered" --when after -- run`.
 
-With `--fail ENOSPC` it does not die there: its disk fails.
+With `--fail ENOSPC` it does not die there: its disk fails. Where nothing is to happen to it, it is the command itself.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from tests.killing.ports import Death, Failure, Reaper, wrap
 
 
 def main() -> None:
-    """Wrap the ports, then be the command."""
+    """Wrap the ports, if anything is to happen there, then be the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.killing")
     parser.add_argument("--at", help="the place; `any` for every one")
     parser.add_argument("--when", choices=("before", "midst", "after"), default="before")
@@ -28,7 +28,8 @@ def main() -> None:
         failure = Failure(options.at, getattr(errno, options.fail), options.nth)
     elif options.at is not None:
         death = Death(options.at, options.when, options.nth)
-    wrap(Reaper(death, options.trace, failure), options.mounts)
+    if death or failure or options.trace or options.mounts:
+        wrap(Reaper(death, options.trace, failure), options.mounts)
     sys.argv = ["runner", *options.arguments]
     runner()
 

@@ -1,11 +1,11 @@
 """A small night that is killed, perhaps more than once, and then run to its end as by the next cron; and its judge.
 
 Owns the stories, the promises to hold afterwards and the time that a resuming run takes to its first request. Many
-nights share one sandbox, each with a tenant and a folder of its own.
+nights share one sandbox, each with a tenant and a folder of its own. What is killed forks itself; the run that goes on
+is the command as it is started by cron.
 """
 
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,9 +36,11 @@ from tests.e2e.bureau import (
     executed_too_soon,
     lucca,
 )
+from tests.killing.forks import LONGEST_SECONDS, ROOT, UNMEASURED, Forks, forks
 from tests.killing.ports import Death
 
-ROOT: Final = Path(__file__).parents[2]
+TOGETHER: Final = 4
+"""Most of a night is waiting, so a few of them are awaited together."""
 HOUR_SECONDS: Final = 2.5
 SETTINGS: Final = {
     "retrigger_after": f"{HOUR_SECONDS}s",
@@ -49,8 +51,6 @@ SETTINGS: Final = {
     "until": "150s",
     "log_level": "warning",
 }
-LONGEST_SECONDS: Final = 180.0
-"""A budget that the killed runs used up is waited for, which takes a minute."""
 JOURNEY_SECONDS: Final = 0.25
 """The hour counts from the stored intent where the end of the POST is not known; so much later it may have arrived."""
 
@@ -113,21 +113,22 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """One sandbox for many nights: each has a tenant of its own."""
+    """One sandbox for many nights, each with a tenant of its own, and the processes that may be killed in them."""
 
     served: Lucca
     watch: Watch
     tenants: Mapping[str, TenantScenario]
+    forks: Forks
 
 
 @contextmanager
 def house_of(stories: Mapping[str, str]) -> Iterator[House]:
     """Serve a tenant for each name, with the story that it plays."""
     tenants = {name: tenant_of(story, f"night-{name}.ilucca.net") for name, story in stories.items()}
-    with lucca(Scenario(tenants=tuple(tenants.values()))) as served:
+    with forks(TOGETHER) as waiting, lucca(Scenario(tenants=tuple(tenants.values()))) as served:
         watch = Watch()
         served.on_request = watch.heard
-        yield House(served, watch, tenants)
+        yield House(served, watch, tenants, waiting)
 
 
 def bureau_in(folder: Path, served: Lucca, tenant: TenantScenario) -> Bureau:
@@ -135,21 +136,18 @@ def bureau_in(folder: Path, served: Lucca, tenant: TenantScenario) -> Bureau:
     folder.mkdir(parents=True)
     bureau = Bureau(folder, served.gateway)
     bureau.take(Scenario(tenants=(tenant,)))
-    # A killed process could not tell what it covered, and measuring it would slow the others.
-    bureau.environ |= {"PYTHONPATH": str(ROOT), "COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+    bureau.environ |= {"PYTHONPATH": str(ROOT)} | UNMEASURED
     return bureau
 
 
-def run_mortally(bureau: Bureau, death: Death | None, trace: Path | None = None) -> Result:
+def run_mortally(house: House, bureau: Bureau, death: Death | None, trace: Path | None = None) -> Result:
     """`runner run` with mortal ports, to its end or its death."""
     options: list[str] = []
     if death is not None:
         options += ["--at", death.place, "--when", death.when, "--nth", str(death.nth)]
     if trace is not None:
         options += ["--trace", str(trace)]
-    arguments = ("-m", "tests.killing", *options, "--", "run", "--date", NIGHT)
-    with bureau.start(*arguments, program=sys.executable, **SETTINGS) as started:
-        return started.end(LONGEST_SECONDS)
+    return house.forks.run(bureau, *options, "--", "run", "--date", NIGHT, **SETTINGS)
 
 
 def play(folder: Path, house: House, name: str, deaths: Sequence[Death], *, must: bool = True) -> Told:
@@ -166,7 +164,7 @@ def play(folder: Path, house: House, name: str, deaths: Sequence[Death], *, must
     bureau = bureau_in(folder, served, tenant)
     kills = 0
     for death in deaths:
-        result = run_mortally(bureau, death)
+        result = run_mortally(house, bureau, death)
         killed = result.code == -signal.SIGKILL
         assert killed or (result.code == 0 and not must), f"{death} was not reached: {result}"
         kills += killed

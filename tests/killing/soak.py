@@ -18,14 +18,13 @@ from typing import Final
 
 from tests.figures import note
 from tests.killing.cases import FURTHER, MATRIX, STORIES, Case
-from tests.killing.nights import House, Told, house_of, play
+from tests.killing.nights import TOGETHER, House, Told, house_of, play
 from tests.killing.ports import ANYWHERE, Death
 
 LOT: Final = 50
 """So many nights share a sandbox, whose memory grows with them."""
 MOST_PLACES: Final = 130
 """A night that nobody kills passes a few less."""
-TOGETHER: Final = 4
 
 
 def random_case(seed: int) -> Case:
