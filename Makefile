@@ -36,13 +36,15 @@ sandbox: .venv/core.stamp ## serve a local Lucca to try things against
 # What each campaign counted last, for the table of promises.
 FIGURES := $(CURDIR)/build/figures
 
-# Some tests mostly wait and others reckon for seconds, so whoever is done takes over from the other. Coverage is measured by
-# the one run of the tests. The pure core is looked at when they have passed, and told only where it falls short, so that
-# the closing line of pytest stays the last.
+# Some tests mostly wait and others reckon for seconds, so whoever is done takes over from the other. The hundreds of
+# programs that they start find their modules compiled, whatever is the habit here. Coverage is measured by the one run
+# of the tests. The pure core is looked at when they have passed, and told only where it falls short, so that the
+# closing line of pytest stays the last.
 .PHONY: test
 test: check ## check, then run every test; too little coverage fails
 	@rm -rf .coverage .coverage.* $(FIGURES)/test
-	@FIGURES=$(FIGURES)/test $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=95
+	@env -u PYTHONDONTWRITEBYTECODE FIGURES=$(FIGURES)/test $(BIN)/python -m pytest -n 2 --dist worksteal \
+		--cov --cov-report=term --cov-fail-under=95
 	@rm -f .coverage.* # what a killed program left half written; pytest has gathered the others
 	@$(BIN)/python -m coverage report --include='$(PURE_FILES)' --fail-under=100 >.venv/pure-coverage.txt || { \
 		cat .venv/pure-coverage.txt; \

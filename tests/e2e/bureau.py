@@ -87,22 +87,30 @@ class FirstRequestClock:
 
     def start(self) -> None:
         if self._standing is not None:
-            self._lost = self._clock.now().boot_seconds - self._standing.boot_seconds
+            self._lost += self._clock.now().boot_seconds - self._standing.boot_seconds
             self._standing = None
+
+    def forward(self, seconds: float) -> None:
+        self._lost -= seconds
 
 
 class Lucca:
     """The sandbox, served by a thread of its own. Ask it through `tell`, since its world is not for two threads."""
 
-    def __init__(self, portal: BlockingPortal, world: World, port: int) -> None:
+    def __init__(self, portal: BlockingPortal, world: World, clock: FirstRequestClock, port: int) -> None:
         self._portal = portal
         self._world = world
+        self._clock = clock
         self.port = port
         self.gateway = f"http://127.0.0.1:{port}"
         self.on_request: Callable[[RequestRecord], None] | None = None
 
     def tell(self, question: Callable[[World], T]) -> T:
         return self._portal.call(question, self._world)
+
+    def forward(self, seconds: float) -> None:
+        """Let so much time have gone by here: what was to take as long is ready, however slow this machine."""
+        self._portal.call(self._clock.forward, seconds)
 
     def triggers(self, domain: str = "") -> list[TriggerRecord]:
         """The POSTs for exports, of one domain or of all."""
@@ -139,7 +147,7 @@ def lucca(scenario: Scenario, *, most_per_minute: int | None = REQUESTS_PER_MINU
         world = portal.call(World, scenario, clock)
         future: Future[None]
         future, port = portal.start_task(serving, world)
-        served = Lucca(portal, world, port)
+        served = Lucca(portal, world, clock, port)
 
         def seen(record: RequestRecord) -> None:
             clock.start()

@@ -24,8 +24,6 @@ from tests.e2e.bureau import Bureau, Result
 from tests.killing.__main__ import main as mortal_command
 
 ROOT: Final = Path(__file__).parents[2]
-UNMEASURED: Final = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
-"""A killed process could not tell what it covered, and measuring it would slow the others."""
 LONGEST_SECONDS: Final = 180
 """A budget that the killed runs used up is waited for, which takes a minute."""
 PRELOADED: Final = (acting, log_to_stderr)
@@ -64,7 +62,6 @@ def forks(count: int) -> Iterator[Forks]:
         subprocess.Popen(
             [sys.executable, "-m", "tests.killing.forks"],
             cwd=ROOT,
-            env=os.environ | UNMEASURED,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

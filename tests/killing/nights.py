@@ -36,7 +36,7 @@ from tests.e2e.bureau import (
     executed_too_soon,
     lucca,
 )
-from tests.killing.forks import LONGEST_SECONDS, ROOT, UNMEASURED, Forks, forks
+from tests.killing.forks import LONGEST_SECONDS, ROOT, Forks, forks
 from tests.killing.ports import Death
 
 TOGETHER: Final = 4
@@ -136,7 +136,7 @@ def bureau_in(folder: Path, served: Lucca, tenant: TenantScenario) -> Bureau:
     folder.mkdir(parents=True)
     bureau = Bureau(folder, served.gateway)
     bureau.take(Scenario(tenants=(tenant,)))
-    bureau.environ |= {"PYTHONPATH": str(ROOT)} | UNMEASURED
+    bureau.environ |= {"PYTHONPATH": str(ROOT)}
     return bureau
 
 
