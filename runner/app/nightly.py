@@ -329,10 +329,9 @@ class JournalMemory:
         return self._traits.get((domain, _CONTENT_PATH)) == "doubled"
 
     async def remember_doubled(self, domain: str, doubled: bool) -> None:  # noqa: FBT001 - the fact itself
-        """Remember which path answered."""
-        value = "doubled" if doubled else "plain"
-        if self._traits.get((domain, _CONTENT_PATH)) != value:
-            self._traits[domain, _CONTENT_PATH] = value
+        """Remember which path answered, unless that is known, or what is taken for granted."""
+        if doubled != self.doubled(domain):
+            value = self._traits[domain, _CONTENT_PATH] = "doubled" if doubled else "plain"
             await self._journal.remember_trait(domain, _CONTENT_PATH, value)
 
     async def template(self, domain: str, sha256: str) -> int | None:
