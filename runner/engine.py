@@ -34,7 +34,7 @@ from runner.jobs.remedies import job_error
 from runner.output import Output
 from runner.pacing import BAD_ANSWERS, pause_seconds
 from runner.steps import Bearing, Memory, Outcome, Tools, Trouble, take
-from runner.turns import Client, JournalPort, Limits, SenderPort, Tenant, Turn, Turns
+from runner.turns import FIRST_RANK, LAST_RANK, Client, JournalPort, Limits, SenderPort, Tenant, Turn, Turns
 
 _log = structlog.get_logger("runner.engine")
 
@@ -48,7 +48,7 @@ LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 KEYS_AT_A_TIME: Final = 8
 HOSTS_AHEAD: Final = 64
-"""While so many hosts wait for a request's place, no further keys are fetched: the requests go first."""
+"""While so many hosts wait for a place of what goes before polls, no further keys are fetched: requests go first."""
 
 Observer = Callable[[m.Job, m.Job, ev.Event], None]
 _PLACE: Final = Step.PLACE  # Python 3.11 makes a call of each look at an enum's member
@@ -280,7 +280,8 @@ class Engine:
     def _queue(self, entry: _Entry, id_: int, step: Step) -> None:
         tenant = entry.tenant
         if tenant.key is not None:
-            self._turns.ask(tenant, id_, step.priority)
+            troubled = entry.troubles or entry.bad_answers
+            self._turns.ask(tenant, id_, step.priority, LAST_RANK if troubled else None)
             return
         tenant.waiting.append((id_, step.priority))
         if not tenant.key_asked:
@@ -346,7 +347,7 @@ class Engine:
         waiting, tenant.waiting = tenant.waiting, []
         if tenant.key is not None:
             for id_, priority in waiting:
-                self._turns.ask(tenant, id_, priority)
+                self._turns.ask(tenant, id_, priority, min(priority, FIRST_RANK))
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 

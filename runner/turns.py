@@ -1,11 +1,12 @@
 """Turns: who may send a request at which moment.
 
 Owns the limits on requests in flight (all together, and per domain), the budget per domain, the pauses a host asked
-for, and the order among those who ask: triggers and downloads first, whosever they are, before looks and polls; among
-equals domains in rotation. So what is begun goes on at once, however many wait: a look that waited for half of the
-night would be too old to be trusted for a trigger, and be taken again, for ever. Only so many of the first kind wait as
-came of the others. A turn is good for one request and holds its places only for that long. Must not know what a job is:
-it deals in numbers.
+for, and the order among those who ask: triggers and downloads first, whosever they are, before looks, and these before
+polls; among equals domains in rotation. So what is begun goes on at once, however many wait: a look that waited for
+half of the night would be too old to be trusted for a trigger, and be taken again, for ever. And all is begun, however
+many wait for what they began. Of both there is only so much; what has no end, polls and what is asked again after
+trouble, comes last. A turn is good for one request and holds its places only for that long. Must not know what a job
+is: it deals in numbers.
 """
 
 import heapq
@@ -42,11 +43,14 @@ SLOW_SHARE: Final = 2
 TELLING_CHARACTERS: Final = 4
 """So much of a key's beginning is hidden where words were cut in the midst of it."""
 
-URGENT_PRIORITY: Final = 0
-"""Triggers and downloads."""
-
 POLITE_PRIORITY: Final = 2
 """From this priority on (polls), requests leave a fifth of the budget to triggers and downloads."""
+
+FIRST_RANK: Final = 1
+"""The latest among hosts for what a tenant asks first in a run, even if it is a poll."""
+
+LAST_RANK: Final = 2
+"""Among hosts, of polls and of what is asked again after trouble."""
 
 
 class JournalPort(Protocol):
@@ -107,7 +111,7 @@ class Domain:
     window: SlidingWindow
     running: int = 0
     paused_until: float = 0.0
-    asking: list[tuple[int, int, int]] = field(default_factory=list)
+    asking: list[tuple[int, int, int, int]] = field(default_factory=list)
 
     def pause(self, until_boot_seconds: float) -> None:
         """Send nothing to it before then."""
@@ -167,7 +171,9 @@ class Turns:
         self._tenants: dict[str, Tenant] = {}
         self._askers: dict[int, Tenant] = {}
         self._urgent: OrderedDict[str, Domain] = OrderedDict()
+        self._early: OrderedDict[str, Domain] = OrderedDict()
         self._patient: OrderedDict[str, Domain] = OrderedDict()
+        self._queues = (self._urgent, self._early, self._patient)
         self._timers: list[tuple[float, str]] = []
         self._slow: dict[str, Domain] = {}
         self._held: dict[str, Domain] = {}
@@ -186,24 +192,34 @@ class Turns:
             self._tenants[client.name] = Tenant(client, domain)
         return self._tenants[client.name]
 
-    def ask(self, tenant: Tenant, id_: int, priority: int) -> None:
-        """Ask for a turn. The lower the priority's number the sooner; who asks twice is heard once."""
+    def ask(self, tenant: Tenant, id_: int, priority: int, rank: int | None = None) -> None:
+        """Ask for a turn. Who asks twice is heard once.
+
+        Args:
+            tenant: whose.
+            id_: who asks.
+            priority: the lower the sooner, among those of one host.
+            rank: the same among hosts; left out: the priority.
+        """
         if id_ in self._askers:
             return
         self._askers[id_] = tenant
         self._sequence += 1
-        heapq.heappush(tenant.domain.asking, (priority, self._sequence, id_))
+        entry = priority, self._sequence, id_, priority if rank is None else rank
+        heapq.heappush(tenant.domain.asking, entry)
         self._enqueue(tenant.domain)
 
     def next(self, now: float) -> "Turn | None":
         """A turn for the next in order, or None while nobody may go."""
         while self._timers and self._timers[0][0] <= now:
             self._enqueue(self._domains[heapq.heappop(self._timers)[1]])
-        while (queue := self._urgent or self._patient) and self._running < self._limits.in_flight:
+        while self._running < self._limits.in_flight and (
+            queue := self._urgent or self._early or self._patient
+        ):
             _, domain = queue.popitem(last=False)
             if not domain.asking or domain.running >= self._limits.in_flight_per_domain:
                 continue
-            priority, _, first = domain.asking[0]
+            priority, _, first, _ = domain.asking[0]
             tenant = self._askers[first]
             if not tenant.proven and tenant.running >= UNPROVEN_REQUESTS:
                 continue
@@ -223,8 +239,8 @@ class Turns:
 
     @property
     def backlog(self) -> int:
-        """How many hosts wait only for others' requests to end."""
-        return len(self._urgent) + len(self._patient)
+        """How many hosts wait only for others' requests to end, with more than polls and what is asked again."""
+        return len(self._urgent) + len(self._early)
 
     def next_moment(self) -> float:
         """The boot second at which a domain that had to wait may go on."""
@@ -233,7 +249,7 @@ class Turns:
     def _enqueue(self, domain: Domain) -> None:
         if not domain.asking:
             return
-        queue = self._urgent if domain.asking[0][0] == URGENT_PRIORITY else self._patient
+        queue = self._queues[domain.asking[0][3]]
         if domain.name not in queue:
             queue[domain.name] = domain
             self._changed()
@@ -262,7 +278,7 @@ class Turns:
         held, self._held = self._held, {}
         for domain in held.values():
             self._enqueue(domain)
-        if self._urgent or self._patient:
+        if self._urgent or self._early or self._patient:
             self._changed()
 
 

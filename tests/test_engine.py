@@ -37,7 +37,7 @@ from runner.sandbox import (
     TenantScenario,
     Trigger,
 )
-from runner.transport import Answer, Stream
+from runner.transport import Answer, Stream, Timeouts
 from runner.turns import Client, Limits, SenderPort
 from tests.nights import BODY, DOMAIN, MEMORY, TONIGHT, Setting, export, night, report, tenant
 from tests.virtual import VirtualClock, VirtualSandbox, run_virtual
@@ -138,6 +138,45 @@ def test_however_many_hosts_wait_for_a_place_a_look_is_followed_by_its_trigger_b
     # Looking at all of them takes longer than a look is good for.
     assert len(domains) * 2.0 / 2 > FRESH_SECONDS
     assert Counter(record.kind for record in told.world.log) == {"list": 120, "trigger": 120, "content": 120}
+
+
+def test_however_many_exports_are_waited_for_the_others_are_begun(tmp_path: Path) -> None:
+    domains = [f"t{number}.ilucca.net" for number in range(130)]
+    slow = configurations(1, trigger=Trigger(seconds=1200.0))
+    hosts = [host(domain, latency_seconds=1.0, configurations=slow) for domain in domains]
+    setting = Setting(
+        limits=Limits(in_flight=1), timeouts=Timeouts(trigger_seconds=1.0), until_seconds=3600.0
+    )
+    told = night(
+        tmp_path, [tenant(domain, [export(configuration_id=1)]) for domain in domains], hosts, setting
+    )
+    assert told.code == 0
+    # A look and a trigger of each, a second each: polls take what that leaves.
+    begun = [trigger.at_seconds - told.world.log[0].at_seconds for trigger in told.triggers]
+    assert len(begun) == len(domains)
+    assert max(begun) < 1.1 * 2 * len(domains)
+
+
+def test_downloads_that_fail_all_night_leave_the_healthy_their_places(tmp_path: Path) -> None:
+    ill = [host(f"ill{number}.ilucca.net", latency_seconds=4.0) for number in range(20)]
+    well = host("well.ilucca.net", configurations=configurations(1, trigger=Trigger(seconds=600.0)))
+
+    def failing(record: RequestRecord) -> Fault | None:
+        return Status(503) if record.domain.startswith("ill") and record.kind == "content" else None
+
+    told = night(
+        tmp_path,
+        [
+            *(tenant(one.domain, [export()]) for one in ill),
+            tenant(well.domain, [export(configuration_id=1)]),
+        ],
+        [*ill, well],
+        Setting(limits=Limits(in_flight=1), until_seconds=1800.0, bend=failing),
+    )
+    assert told.code == 4
+    # More is asked again in a minute than can be answered in one.
+    assert len(ill) * 4.0 > 60.0
+    assert told.jobs["well/payroll"].state is m.State.DOWNLOADED
 
 
 def test_keys_are_fetched_a_little_before_their_requests_can_leave(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from runner.journal import Spend
 from runner.lucca import Purpose, Request
 from runner.pacing import ARRIVES_WITHIN_SECONDS, MARGIN_SECONDS, WINDOW_SECONDS
 from runner.transport import Answer, NotSentError, Stream
-from runner.turns import Client, Limits, Tenant, Turn, Turns
+from runner.turns import FIRST_RANK, LAST_RANK, Client, Limits, Tenant, Turn, Turns
 
 pytestmark = pytest.mark.anyio
 URGENT, SOON, POLL = Step.TRIGGER.priority, Step.SURVEY.priority, Step.POLL.priority
@@ -152,6 +152,19 @@ async def test_what_one_host_has_begun_goes_before_what_others_begin_and_leaves_
         if turn.id == 0:  # one that waits already, for something else
             desk.turns.ask(hosts[3], 103, URGENT)
     assert order == [0, 103, 1, 101, 201, 2, 3]
+
+
+def test_all_is_begun_before_anybody_polls_and_what_is_asked_again_has_no_precedence() -> None:
+    desk = Desk(in_flight=6)
+    hosts = [desk.tenant(f"t{number}") for number in range(6)]
+    desk.turns.ask(hosts[0], 0, POLL)
+    desk.turns.ask(hosts[1], 1, URGENT, LAST_RANK)
+    desk.turns.ask(hosts[2], 2, POLL)
+    desk.turns.ask(hosts[3], 3, POLL, FIRST_RANK)
+    desk.turns.ask(hosts[4], 4, SOON)
+    desk.turns.ask(hosts[5], 5, URGENT)
+    assert desk.turns.backlog == 3
+    assert desk.all() == [5, 3, 4, 0, 1, 2]
 
 
 def test_who_asks_twice_is_heard_once() -> None:

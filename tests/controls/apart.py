@@ -61,7 +61,7 @@ APART: Final = (
         (
             Change(
                 _TURNS,
-                "self._urgent if domain.asking[0][0] == URGENT_PRIORITY else self._patient",
+                "self._queues[domain.asking[0][3]]",
                 "self._patient",
             ),
         ),
@@ -71,6 +71,12 @@ APART: Final = (
                 "test_however_many_hosts_wait_for_a_place_a_look_is_followed_by_its_trigger_before_it_is_too_old"
             ),
         ),
+    ),
+    Control(
+        "asked-again-goes-first",
+        "What is asked again after trouble goes before what others begin: an outage of some stops all.",
+        (Change(_ENGINE, "LAST_RANK if troubled else None", "None"),),
+        ("tests/test_engine.py::test_downloads_that_fail_all_night_leave_the_healthy_their_places",),
     ),
     Control(
         "place-held-for-a-job",
