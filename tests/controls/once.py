@@ -7,7 +7,7 @@ from tests.controls.model import Change, Control
 _AGENDA: Final = "runner/jobs/agenda.py"
 _ENGINE: Final = "runner/engine.py"
 _INTAKE: Final = "runner/app/intake.py"
-_LUCCA: Final = "runner/lucca.py"
+_EXPORTS: Final = "runner/lucca/exports.py"
 _MACHINE: Final = "runner/jobs/machine.py"
 _ASKING: Final = "runner/steps/asking.py"
 _FILES: Final = "runner/steps/files.py"
@@ -90,7 +90,16 @@ ONCE: Final = (
     Control(
         "error-means-unsent",
         "A POST answered with 500 or 504 counts as never executed.",
-        (Change(_LUCCA, "return Unknown(trouble.detail)", "raise ThrottledError(trouble.detail) from None"),),
+        (
+            Change(
+                _EXPORTS, "return Unknown(trouble.detail)", "raise ThrottledError(trouble.detail) from None"
+            ),
+            Change(
+                _EXPORTS,
+                "import NotContentError, PassingError",
+                "import NotContentError, PassingError, ThrottledError",
+            ),
+        ),
         ("tests/test_lucca.py::test_an_answer_that_leaves_it_open_means_poll",),
         simulated=True,
     ),
@@ -172,7 +181,7 @@ ONCE: Final = (
     Control(
         "first-item-only",
         "Of a list of exports only the first line is looked at.",
-        (Change(_LUCCA, "for item in items:", "for item in items[:1]:"),),
+        (Change(_EXPORTS, "for item in items:", "for item in items[:1]:"),),
         ("tests/test_lucca.py::test_a_list_is_read_however_it_is_dressed",),
         simulated=True,
     ),

@@ -83,7 +83,13 @@ WHOLE: Final = (
     Control(
         "page-as-report",
         "A login page is stored as a report.",
-        (Change("runner/lucca.py", 'if "text/html" in kind or (page and', 'if kind == "?" and (page and'),),
+        (
+            Change(
+                "runner/lucca/reports.py",
+                'if "text/html" in kind or (page and',
+                'if kind == "?" and (page and',
+            ),
+        ),
         (f"{_LIES}[report.download, a login page]",),
     ),
     Control(
