@@ -1,17 +1,16 @@
 """The only outbound socket: sends one request of the Lucca wire to its host and gives back the answer.
 
-Owns aiohttp, time-outs, encodings, the least rate, and the question that decides about somebody's pay: may
-the bytes have left? Must not know jobs, the journal or what an answer means. Redirects are never followed:
+Owns aiohttp, time-outs, the least rate, and the question that decides about somebody's pay: may the bytes have
+left? Must not know jobs, the journal or what an answer means. Redirects are never followed:
 the key must not leave the host.
 """
 
 import socket
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import aiohttp
 import anyio
@@ -23,6 +22,7 @@ from yarl import URL
 from runner.beside import beside
 from runner.clock import Clock
 from runner.credentials import Secret
+from runner.encodings import EncodingError, decoder_of
 from runner.lucca import Purpose, Request
 
 ANSWER_CAP_BYTES: Final = 16 * 1024 * 1024
@@ -117,20 +117,22 @@ class Stream:
             BrokenAnswerError: cut, over `cap_bytes`, or an encoding we cannot end.
             LostError: the connection broke, or gave less than 1 kB/s over 10 s.
         """
-        decoder = _decoder(self._encoding())
         total = 0
         try:
+            decoder = decoder_of(self._encoding())
             async for chunk in self._timely():
                 for part in decoder.feed(chunk):
                     total += len(part)
                     if total > cap_bytes:
                         raise BrokenAnswerError(f"the answer is larger than {cap_bytes} bytes")
                     yield part
+            decoder.check_end()
+        except EncodingError as error:
+            raise BrokenAnswerError(error.reason) from None
         except aiohttp.ClientPayloadError:
             raise BrokenAnswerError("the answer was cut short") from None
         except (aiohttp.ClientError, OSError) as error:
             raise LostError(f"the connection broke ({type(error).__name__})") from None
-        decoder.check_end()
 
     async def _timely(self) -> AsyncIterator[bytes]:
         content = self._response.content
@@ -375,57 +377,3 @@ def _dns(error: aiohttp.ClientConnectorDNSError) -> TransportError:
 
 def _os_reason(error: aiohttp.ClientConnectorError) -> str:
     return type(error.os_error).__name__
-
-
-# ── encodings that nobody asked for ──────────────────────────────────────────────────────────────────────────────
-
-
-class _Identity:
-    def feed(self, chunk: bytes) -> tuple[bytes, ...]:
-        return (chunk,)
-
-    def check_end(self) -> None:
-        return
-
-
-class _Zlib:
-    """gzip or deflate, whose end must be seen. In slices, so that a bomb meets the cap before it fills the memory."""
-
-    _SLICE_BYTES = 1024 * 1024
-
-    def __init__(self, window_bits: int) -> None:
-        self._window_bits = window_bits
-        self._inflate: Any = None  # until something comes: an empty body has no end to see
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        if self._inflate is None and chunk:
-            if self._window_bits == zlib.MAX_WBITS and chunk[0] & 15 != zlib.DEFLATED:
-                self._window_bits = -zlib.MAX_WBITS  # some servers send deflate without its frame
-            self._inflate = zlib.decompressobj(wbits=self._window_bits)
-        more = False
-        while chunk or more:
-            if self._inflate.eof:
-                if self._window_bits <= zlib.MAX_WBITS:
-                    raise BrokenAnswerError("bytes behind the end of the encoding")
-                self._inflate = zlib.decompressobj(wbits=self._window_bits)  # gzip may have several members
-            try:
-                part = self._inflate.decompress(chunk, self._SLICE_BYTES)
-            except zlib.error:
-                raise BrokenAnswerError("the encoding is damaged") from None
-            yield part
-            chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
-            more = len(part) == self._SLICE_BYTES and not self._inflate.eof
-
-    def check_end(self) -> None:
-        if self._inflate is not None and not self._inflate.eof:
-            raise BrokenAnswerError("the answer was cut short")
-
-
-def _decoder(encoding: str) -> _Identity | _Zlib:
-    if encoding == "identity":
-        return _Identity()
-    if encoding in ("gzip", "x-gzip"):
-        return _Zlib(16 + zlib.MAX_WBITS)
-    if encoding == "deflate":
-        return _Zlib(zlib.MAX_WBITS)
-    raise BrokenAnswerError("an encoding that nobody asked for")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from runner.content import ExportContent, ExportReader
 from runner.content import NotContentError as NotExportError
 from runner.credentials import Secret
+from runner.encodings import EncodingError, decoder_of
 from runner.lucca import (
     LOOK_BACK,
     NotContentError,
@@ -29,7 +30,6 @@ from runner.lucca import (
     read_report_status,
     read_run_answer,
 )
-from runner.transport import BrokenAnswerError, _decoder
 
 KEYS = (
     "data",
@@ -302,7 +302,7 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 def unpacked(encoding: str, packed: bytes, sizes: list[int]) -> bytes:
     """What comes of it when it arrives in pieces of these sizes, over and over."""
-    decoder, at = _decoder(encoding), 0
+    decoder, at = decoder_of(encoding), 0
     parts: list[bytes] = []
     while at < len(packed):
         for size in sizes:
@@ -334,7 +334,7 @@ def test_what_was_packed_and_cut_anywhere_is_refused(
     encoding, pack = PACKED[kind]
     packed = pack(data)
     cut = where.draw(st.integers(1, len(packed) - 1))
-    with pytest.raises(BrokenAnswerError):
+    with pytest.raises(EncodingError):
         unpacked(encoding, packed[:cut], sizes)
 
 
@@ -346,8 +346,8 @@ def test_noise_that_says_it_is_packed_is_taken_for_what_it_is_or_refused(
     told = "it was taken"
     try:
         unpacked(encoding, noise, sizes)
-    except BrokenAnswerError as refusal:
-        told = refusal.detail
+    except EncodingError as refusal:
+        told = refusal.reason
     assert told
 
 

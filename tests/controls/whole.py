@@ -45,7 +45,7 @@ WHOLE: Final = (
     Control(
         "encoding-end-unchecked",
         "A compressed answer that was cut is taken for whole.",
-        (Change(_TRANSPORT, "        decoder.check_end()\n", ""),),
+        (Change(_TRANSPORT, "            decoder.check_end()\n", ""),),
         ("tests/test_transport.py::test_a_gzip_cut_anywhere_is_noticed",),
     ),
     Control(
@@ -53,8 +53,8 @@ WHOLE: Final = (
         "An answer in an encoding that nobody can end is stored as it came.",
         (
             Change(
-                _TRANSPORT,
-                'raise BrokenAnswerError("an encoding that nobody asked for")',
+                "runner/encodings.py",
+                'raise EncodingError("an encoding that nobody asked for")',
                 "return _Identity()",
             ),
         ),
