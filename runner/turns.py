@@ -353,9 +353,10 @@ class Turn:
         now = self._turns._clock.now().boot_seconds  # noqa: SLF001
         self._slot.answered(now)
         self._judge(now)
-        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        if not self._tenant.proven and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             # Of any other answer nobody knows whether its sender looked at the key: it may be a proxy's.
             self._tenant.proven = True
+            self._turns._enqueue(self._tenant.domain)  # noqa: SLF001 - who waited for that need not wait for its body
         if (words := announcement(headers)) is not None:
             said = (
                 f"{self._tenant.domain.name} announces a change of its interface: {self._tenant.scrub(words)}"

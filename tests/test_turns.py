@@ -210,6 +210,20 @@ async def test_an_unproven_key_is_shown_to_one_request_at_a_time_until_it_worked
     assert len(desk.all()) == 8
 
 
+async def test_a_key_is_proven_by_the_head_of_an_answer_however_long_its_body_takes() -> None:
+    desk = Desk(in_flight_per_domain=2)
+    acme = desk.tenant(proven=False)
+    desk.turns.ask(acme, 1, URGENT)
+    desk.turns.ask(acme, 2, URGENT)
+    first = desk.next()
+    assert first is not None
+    assert desk.next() is None
+    before = desk.changes
+    await first.send(ASK)
+    assert desk.changes > before
+    assert desk.all() == [2]
+
+
 async def send_for(desk: Desk, tenant: Tenant, seconds: float, request: Request = ASK) -> None:
     """One request of the tenant that waits so long for its answer."""
     desk.turns.ask(tenant, 1_000_000, URGENT)
