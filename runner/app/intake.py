@@ -7,6 +7,7 @@ Sends nothing, and changes no state itself: what opens a job again is handed to 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -43,7 +44,8 @@ class Intake:
     Attributes:
         taken: the jobs that the engine takes up.
         openings: the events that open some of them again, by their numbers.
-        left: the jobs that it leaves alone, of those that are due or that earlier runs of this date worked on.
+        left: the jobs that it leaves alone, of those that are due or unfinished, or that earlier runs of this date
+            worked on, by their numbers.
         beside: jobs that are due but not selected, as the journal has them; unknown ones are pending with id 0.
         due: the numbers of all jobs that are due on this date and selected.
         tonight: the numbers of all jobs that earlier runs of this date worked on.
@@ -52,7 +54,7 @@ class Intake:
 
     taken: tuple[Candidate, ...]
     openings: Mapping[int, ev.Event]
-    left: tuple[m.Job, ...]
+    left: Mapping[int, m.Job]
     beside: tuple[m.Job, ...]
     due: frozenset[int]
     tonight: frozenset[int]
@@ -82,15 +84,15 @@ async def take_in(
     earlier, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
     candidates = await _refresh(journal, [*due, *earlier])
     taken, openings = await _open(output, candidates, night, now)
-    taken_numbers = {candidate.job.id for candidate in taken}
-    here = {job.id: job for job in (*unfinished, *known) if job is not None}
-    here |= {candidate.job.id: candidate.job for candidate in candidates}
-    tonight, read = await journal.of_night(night, here)
-    left = [*read, *(here[id_] for id_ in (tonight & here.keys() | due_numbers) - taken_numbers)]
+    taken_numbers = frozenset([candidate.job.id for candidate in taken])
+    here = chain(unfinished, known, (candidate.job for candidate in candidates))
+    left = {job.id: job for job in here if job is not None and job.id not in taken_numbers}
+    tonight, read = await journal.of_night(night, taken_numbers | left.keys())
+    left |= {job.id: job for job in read}
     return Intake(
         taken=tuple(taken),
         openings=openings,
-        left=tuple(left),
+        left=left,
         beside=tuple(
             m.Job(id=0, spec=p.spec) if job is None else job
             for p, job in zip(others, known[others_from:], strict=True)
@@ -133,8 +135,8 @@ async def _known(
     # An unfinished one that wants what is planned, word for word, holds that very value.
     waiting = {id(job.spec): job for job in unfinished}
     known = [waiting.get(id(p.spec)) for p in asked]
-    places = [place for place, job in enumerate(known) if job is None]
-    if places:
+    if None in known:
+        places = [place for place, job in enumerate(known) if job is None]
         identities = [asked[place].spec.identity for place in places]
         found = await journal.find(identities)
         for place, identity in zip(places, identities, strict=True):
@@ -245,7 +247,7 @@ async def _open(
     openings: dict[int, ev.Event] = {}
     for candidate in candidates:
         job = candidate.job
-        if not job.finished:
+        if job.state not in m.FINISHED:
             taken.append(candidate)
             continue
         if agenda.owes_a_look(job, now):

@@ -4,8 +4,7 @@ The ports (clock, journal, transport, output, chance, keys) come in from outside
 against the real world and in virtual time.
 """
 
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -112,7 +111,7 @@ class Nightly:
         self._ports = ports
         self._order = order
         self._observers = observers
-        self._left: tuple[m.Job, ...] = ()
+        self._left: Mapping[int, m.Job] = {}
         self._due: frozenset[int] = frozenset()
         self._tonight: frozenset[int] = frozenset()
         self._beside: tuple[m.Job, ...] = ()
@@ -193,12 +192,12 @@ class Nightly:
         """Every job that is due on this date or was worked on by a run of it, as it stands."""
         if self._engine is None:
             return []
-        due, tonight, touched = self._due, self._tonight, self._engine.touched
-        listed = [job for job in self._left if job.id in tonight or not _is_done(job)]
-        listed += [
+        due, worked_on = self._due, self._tonight | self._engine.touched
+        listed = [
             job
-            for id_, job in self._engine.jobs.items()
-            if id_ in tonight or id_ in touched or (id_ in due and not _is_done(job))
+            for jobs in (self._left, self._engine.jobs)
+            for id_, job in jobs.items()
+            if id_ in worked_on or (id_ in due and not _is_done(job))
         ]
         told = {job.id for job in listed}
         return listed + [job for job in self._beside if job.id not in told and not _is_done(job)]
@@ -286,13 +285,12 @@ class Nightly:
             random=ports.random,
             observers=self._observers,
         )
-        tenants = {candidate.tenant.name: candidate.tenant for candidate in intake.taken}
-        jobs: dict[str, list[m.Job]] = defaultdict(list)
+        work: dict[str, tuple[Tenant, list[m.Job]]] = {}
         for candidate in intake.taken:
-            jobs[candidate.tenant.name].append(candidate.job)
+            work.setdefault(candidate.tenant.name, (candidate.tenant, []))[1].append(candidate.job)
         budgets = self._budgets()
-        for name, tenant in tenants.items():
-            engine.add(self._client(tenant, budgets[tenant.domain], spent), jobs[name], intake.openings)
+        for tenant, jobs in work.values():
+            engine.add(self._client(tenant, budgets[tenant.domain], spent), jobs, intake.openings)
         if self._stopped is not None:
             engine.stop(self._stopped)
         return engine

@@ -247,6 +247,7 @@ class Known(Struct, frozen=True, gc=False, omit_defaults=True):
     """What is found out about a job on its way; the journal stores it whole at each change.
 
     Attributes:
+        history: every state entered, but for the first `pending`.
         baseline_id: the latest export id before the first trigger, 0 when there was none; never refreshed.
         triggers: when each trigger was let go or answered (or intended, where a crash hides the rest).
         forgiven: how many of them a person's `retry` no longer counts.
@@ -262,6 +263,7 @@ class Known(Struct, frozen=True, gc=False, omit_defaults=True):
         template_made: whether a template that refused was already created once more.
     """
 
+    history: tuple[Transition, ...] = ()
     baseline_id: int | None = None
     triggers: tuple[Stamp, ...] = ()
     forgiven: int = 0
@@ -285,14 +287,12 @@ class Job(Known, frozen=True, gc=False, kw_only=True):
         id: its number in the journal.
         spec: what is wanted.
         state: where it stands.
-        history: every state entered, but for the first `pending`.
         live: what only this run knows of it.
     """
 
     id: int
     spec: Spec
     state: State = State.PENDING
-    history: tuple[Transition, ...] = ()
     live: Live = Live()
 
     @property

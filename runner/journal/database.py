@@ -3,6 +3,7 @@
 Owns versions, pragmas and the translation of every `sqlite3.Error`. Must not know jobs, threads or the lock.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ _DAMAGED = (
     ),
 )
 _OF_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_VALUE = re.compile(r" '.*'", re.DOTALL)
 _UNFORESEEN = ("SQLite refused", "run again; if it comes back, report it with this message")
 
 
@@ -69,8 +71,9 @@ def told(path: Path, error: sqlite3.Error | msgspec.MsgspecError | UnicodeDecode
         )
     if isinstance(error, msgspec.MsgspecError):
         what, remedy = _DAMAGED
+        where = _VALUE.sub("", str(error))  # which one, but not what stands there: nobody wrote that
         return StorageError(
-            f"the journal {path} could not be read: {what} (a job in it: {error}). To do: {remedy}."
+            f"the journal {path} could not be read: {what} (a job in it: {where}). To do: {remedy}."
         )
     number = getattr(error, "sqlite_errorcode", None)
     primary = None if number is None else number & 0xFF

@@ -3,7 +3,7 @@
 Owns the protocol, its values and the refusal of a stale holder. Must not know SQL, files or threads.
 """
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -84,7 +84,9 @@ class Journal(Protocol):
     async def failed_with(self, codes: Collection[ErrorCode]) -> list[Job]:
         """Failed jobs whose error has one of these codes."""
 
-    async def of_night(self, night: date, known: Container[int] = ()) -> tuple[frozenset[int], list[Job]]:
+    async def of_night(
+        self, night: date, known: frozenset[int] = frozenset()
+    ) -> tuple[frozenset[int], list[Job]]:
         """The numbers of the jobs that were made in that night, or to which something happened in it.
 
         And those jobs, except the ones in `known`: they are not read again.
@@ -98,7 +100,7 @@ class Journal(Protocol):
     ) -> None:
         """Store what became of a job together with the event that did it, both or neither.
 
-        The event enters `after.state` into the job's history if `before` had another.
+        The event tells the state that it entered if `before` had another.
 
         Raises:
             StaleHolderError: a newer holder has written this job; nothing was written.

@@ -37,5 +37,5 @@ MIGRATIONS: tuple[str, ...] = _read_steps()
 
 
 def choosing(query: str, choice: str) -> str:
-    """The query of that name over the job ids that the choice of that name selects."""
+    """The query of that name over the jobs that the choice of that name selects."""
     return QUERIES[query].replace("{choice}", QUERIES[choice])

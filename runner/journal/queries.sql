@@ -1,42 +1,43 @@
--- The queries of the journal, each under its name. `{choice}` stands for one of the choices of job ids.
+-- The queries of the journal, each under its name. `{choice}` stands for one of the choices of jobs, a condition.
 
 -- ── which jobs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: choose_unfinished
 -- The condition is that of the partial index, word for word.
-SELECT id FROM jobs WHERE state NOT IN ('downloaded', 'failed', 'skipped')
+state NOT IN ('downloaded', 'failed', 'skipped')
 
 -- name: choose_ids
 -- `:ids` is JSON: a list of numbers.
-SELECT value FROM json_each(:ids)
+id IN (SELECT value FROM json_each(:ids))
 
 -- name: choose_owing_a_look
 -- A twin of the first may come late where there were several triggers; and where none brought anything, or a later
 -- export came first.
-SELECT id FROM jobs
-WHERE kind = 'export' AND state = 'downloaded' AND trigger_count > 1 AND last_trigger_at >= :since
-UNION ALL
-SELECT id FROM jobs WHERE kind = 'export' AND state = 'failed' AND error_code = 'no_export'
-UNION ALL
-SELECT id FROM jobs
-WHERE kind = 'export' AND state = 'failed' AND error_code = 'superseded' AND last_trigger_at >= :since
+id IN (
+    SELECT id FROM jobs
+    WHERE kind = 'export' AND state = 'downloaded' AND trigger_count > 1 AND last_trigger_at >= :since
+    UNION ALL
+    SELECT id FROM jobs WHERE kind = 'export' AND state = 'failed' AND error_code = 'no_export'
+    UNION ALL
+    SELECT id FROM jobs
+    WHERE kind = 'export' AND state = 'failed' AND error_code = 'superseded' AND last_trigger_at >= :since
+)
 
 -- name: choose_failed_with
 -- `:codes` is JSON: a list of error codes.
-SELECT id FROM jobs WHERE state = 'failed' AND error_code IN (SELECT value FROM json_each(:codes))
+state = 'failed' AND error_code IN (SELECT value FROM json_each(:codes))
 
 -- name: choose_named
 -- Both may be NULL, for any.
-SELECT id FROM jobs WHERE (:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
+(:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
 
 -- name: choose_night_named
-SELECT id FROM jobs
-WHERE (:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
-    AND id IN (
-        SELECT job_id FROM events WHERE night = :night
-        UNION
-        SELECT id FROM jobs WHERE created_night = :night
-    )
+(:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
+AND id IN (
+    SELECT job_id FROM events WHERE night = :night
+    UNION
+    SELECT id FROM jobs WHERE created_night = :night
+)
 
 -- ── reading jobs ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -50,13 +51,7 @@ CROSS JOIN jobs
     AND jobs.subject = json_extract(wanted.value, '$[2]')
 
 -- name: jobs_chosen
--- Each with the states that it entered as JSON: a row for each of them would cost more than they do. They come in the
--- order of the key that they are looked up by, which is that of their numbers.
-SELECT id, kind, state, spec, snapshot, (
-    SELECT json_group_array(json_object('state', events.state, 'at', events.at)) FROM events
-    WHERE events.job_id = jobs.id AND events.state IS NOT NULL
-)
-FROM jobs WHERE id IN ({choice}) ORDER BY id
+SELECT id, kind, state, spec, snapshot FROM jobs WHERE {choice} ORDER BY id
 
 -- name: numbers_of_night
 -- Of the jobs made in that night, and of those to which something happened in it; of some twice. All as one JSON list.

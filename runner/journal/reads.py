@@ -5,7 +5,7 @@ Owns the choices of jobs. Every function is to be called within a transaction, s
 
 import json
 import sqlite3
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -53,12 +53,12 @@ def jobs_of(connection: sqlite3.Connection, ids: Collection[int]) -> list[Job]:
 
 
 def of_night(
-    connection: sqlite3.Connection, night: date, known: Container[int]
+    connection: sqlite3.Connection, night: date, known: frozenset[int]
 ) -> tuple[frozenset[int], list[Job]]:
     """The numbers of a night's jobs, and those of them that are not in `known`."""
     (found,) = connection.execute(QUERIES["numbers_of_night"], {"night": night.isoformat()}).fetchone()
-    numbers = frozenset(json.loads(found))
-    return numbers, jobs_of(connection, [number for number in numbers if number not in known])
+    numbers = rows.numbers_from(found)
+    return numbers, jobs_of(connection, numbers - known)
 
 
 def jobs_found(connection: sqlite3.Connection, identities: Sequence[Identity]) -> dict[Identity, Job]:

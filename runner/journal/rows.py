@@ -30,7 +30,6 @@ from runner.jobs.model import (
     State,
     TemplateBody,
     TemplateId,
-    Transition,
 )
 from runner.journal.protocol import EventRow
 
@@ -50,13 +49,13 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _decode_known = msgspec.json.Decoder(Known).decode
 _decode_export = msgspec.json.Decoder(ExportSpec).decode
 _decode_report: Callable[[str], Any] = msgspec.json.Decoder(_StoredReport).decode
-_decode_history = msgspec.json.Decoder(tuple[Transition, ...]).decode
 _decode_file = msgspec.json.Decoder(FileRecord).decode
+_decode_numbers = msgspec.json.Decoder(frozenset[int]).decode
 _asdict = msgspec.structs.asdict
 _astuple = msgspec.structs.astuple
 
-JobRow = tuple[int, str, str, str, str, str]
-"""id, kind, state, spec, snapshot, history."""
+JobRow = tuple[int, str, str, str, str]
+"""id, kind, state, spec, snapshot."""
 NO_WISHES: Mapping[str, Spec] = MappingProxyType({})
 
 
@@ -120,6 +119,11 @@ def codes_text(codes: Iterable[ErrorCode]) -> str:
     return _encoder.encode([str(code) for code in codes]).decode()
 
 
+def numbers_from(text: str) -> frozenset[int]:
+    """The job ids of a JSON list."""
+    return _decode_numbers(text)
+
+
 class UnreadableError(sqlite3.DatabaseError):
     """A row holds what nobody wrote there: its disk or its memory failed."""
 
@@ -146,23 +150,15 @@ def jobs_from(rows: Iterable[JobRow], wishes: Mapping[str, Spec] = NO_WISHES) ->
         wishes: values at hand, by their text: a job that wants the same gets that value, and nothing is decoded.
     """
     jobs = []
-    for job_id, kind, state, wish, snapshot, history in rows:
+    for job_id, kind, state, wish, snapshot in rows:
         spec = wishes.get(wish) or _spec(kind, wish)
         known = () if snapshot == "{}" else _astuple(_decode_known(snapshot))
-        jobs.append(Job(*known, id=job_id, spec=spec, state=_STATES[state], history=_history(history)))
+        jobs.append(Job(*known, id=job_id, spec=spec, state=_STATES[state]))
     return jobs
 
 
 def _spec(kind: str, wish: str) -> Spec:
     return _decode_export(wish) if kind == "export" else ReportSpec(**_asdict(_decode_report(wish)))
-
-
-def _history(text: str) -> tuple[Transition, ...]:
-    try:
-        return _decode_history(text)
-    except msgspec.MsgspecError:
-        # It would show a state's name that nobody wrote.
-        raise UnreadableError("a history that nobody wrote") from None
 
 
 @reading()

@@ -4,7 +4,7 @@ Owns what each call of the protocol means in queries. Must not know what a state
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -110,7 +110,9 @@ class SqliteJournal:
         """See `Journal.failed_with`."""
         return await self._jobs(reads.FAILED_WITH, {"codes": rows.codes_text(codes)})
 
-    async def of_night(self, night: date, known: Container[int] = ()) -> tuple[frozenset[int], list[Job]]:
+    async def of_night(
+        self, night: date, known: frozenset[int] = frozenset()
+    ) -> tuple[frozenset[int], list[Job]]:
         """See `Journal.of_night`."""
         return await self._writer.do(
             lambda connection: reads.of_night(connection, night, known), Need.NOTHING
