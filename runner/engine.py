@@ -48,17 +48,24 @@ LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 KEYS_AT_A_TIME: Final = 8
 HOSTS_AHEAD: Final = 64
-"""While so many hosts wait for a place of what goes before polls, no further keys are fetched: requests go first."""
+"""While so many hosts wait for a place of what goes before polls, no further keys are fetched: requests go first. While
+so many tenants wait for their keys, no further ones are looked at."""
 
 Observer = Callable[[m.Job, m.Job, ev.Event], None]
 _PLACE: Final = Step.PLACE  # Python 3.11 makes a call of each look at an enum's member
+_BEGUN: Final = frozenset({m.State.TRIGGERED, m.State.RETRIED, m.State.DOWNLOADING})
+"""A job that stands here may have something to do that needs no request."""
 
 
 class _Entry(Struct, gc=False):
-    """What the engine keeps of a job beside it: none of it outlives the run, and nothing in it leads back to it."""
+    """What the engine keeps of a job beside it: none of it outlives the run, and nothing in it leads back to it.
+
+    Attributes:
+        lane: the numbers of the jobs that go one after the other, this one's among them; None for one that only looks.
+    """
 
     tenant: Tenant
-    lane: tuple[str, int | str] | None
+    lane: list[int] | None
     opening: ev.Event | None = None
     open: bool = True
     busy: bool = False
@@ -127,6 +134,8 @@ class Engine:
         self._wake = anyio.Event()
         self._turns = Turns(clock, journal, sender, limits, self._look_up)
         self._tasks = anyio.create_task_group()
+        self._begun: list[int] = []
+        self._unseen: deque[Tenant] = deque()
         self._keyless: deque[Tenant] = deque()
         self._key_fetchers = 0
         self._fatal: RunnerError | None = None
@@ -144,16 +153,20 @@ class Engine:
             openings: the events that open some of them again, by their numbers.
         """
         tenant = self._turns.tenant(client)
+        self._unseen.append(tenant)
         for job in jobs:
             id_ = job.id
             opening = openings.get(id_)
-            lane = None if job.finished and opening is None else job.spec.lane
+            lane, state = None, job.state
+            if opening is not None or state not in m.FINISHED:
+                lane = self._lanes.setdefault(job.spec.lane, [])
+                lane.append(id_)
+            if opening is not None or state in _BEGUN:
+                self._begun.append(id_)
             self.jobs[id_] = job
             self._entries[id_] = _Entry(tenant, lane, opening)
             tenant.jobs.append(id_)
             self._open += 1
-            if lane is not None:
-                self._lanes.setdefault(lane, []).append(id_)
 
     async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
         """Work until every job has ended, the deadline is reached, or `stop` was called; `reason` says which.
@@ -165,10 +178,8 @@ class Engine:
             if len(ids) > 1:
                 ids.sort(key=self._lane_order)
         async with self._tasks:
-            now = self._clock.now()
-            for id_, entry in self._entries.items():
-                if entry.lane is None or self._lanes[entry.lane][0] == id_:
-                    self._schedule(id_, now)
+            # What needs no request is done at once; the others wait for keys and turns, and are looked at just before.
+            self._look_at(self._begun, self._clock.now())
             while self._open and self.reason is None:
                 now = self._clock.now()
                 present = now.boot_seconds
@@ -178,6 +189,8 @@ class Engine:
                 self._wake = anyio.Event()
                 while self._timers and self._timers[0][0] <= present:
                     self._schedule(heapq.heappop(self._timers)[1], now)
+                while self._unseen and len(self._keyless) < HOSTS_AHEAD:
+                    self._look_at(self._unseen.popleft().jobs, now)
                 while (ready := self._next_turn(now)) is not None:
                     if self._free:
                         self._free.pop().give(ready)
@@ -245,6 +258,13 @@ class Engine:
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
 
+    def _look_at(self, ids: Iterable[int], now: Instant) -> None:
+        """Look at those of these jobs that no other of their lane is before."""
+        for id_ in ids:
+            entry = self._entries[id_]
+            if entry.open and (entry.lane is None or entry.lane[0] == id_):
+                self._schedule(id_, now)
+
     def _schedule(self, id_: int, now: Instant | None = None) -> None:
         """Look at what the job does next and put it where it waits for that."""
         entry, job = self._entries[id_], self.jobs[id_]
@@ -254,7 +274,7 @@ class Engine:
         if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
             return
         now = now or self._clock.now()
-        action = self._action(id_, now)
+        action = self._action(entry, job, now)
         # Asked in the order of how often it is so: that a struct is of another class takes long to tell.
         if action.step is _PLACE if isinstance(action, Do) else isinstance(action, Conclude):
             entry.busy = True
@@ -271,11 +291,10 @@ class Engine:
         else:
             self._close(id_, job)
 
-    def _action(self, id_: int, now: Instant) -> Action:
-        opening = self._entries[id_].opening
-        if opening is not None:
-            return Conclude(opening)
-        return agenda.next_action(self.jobs[id_], now, self._policy)
+    def _action(self, entry: _Entry, job: m.Job, now: Instant) -> Action:
+        if entry.opening is not None:
+            return Conclude(entry.opening)
+        return agenda.next_action(job, now, self._policy)
 
     def _queue(self, entry: _Entry, id_: int, step: Step) -> None:
         tenant = entry.tenant
@@ -292,7 +311,8 @@ class Engine:
     def _next_turn(self, now: Instant) -> tuple[Turn, Step] | None:
         """The turn of whoever comes first and may send now, with the step to take in it."""
         while (turn := self._turns.next(now.boot_seconds)) is not None:
-            entry, action = self._entries[turn.id], self._action(turn.id, now)
+            entry = self._entries[turn.id]
+            action = self._action(entry, self.jobs[turn.id], now)
             if not entry.busy and entry.open and isinstance(action, Do) and entry.tenant.parked is None:
                 entry.busy = True
                 return turn, action.step
@@ -307,7 +327,7 @@ class Engine:
         entry.open = False
         self._open -= 1
         self._look_up()
-        lane = self._lanes.get(entry.lane) if entry.lane is not None else None
+        lane = entry.lane
         if lane is None or lane[0] != id_:
             return
         del lane[0]
@@ -348,6 +368,7 @@ class Engine:
         if tenant.key is not None:
             for id_, priority in waiting:
                 self._turns.ask(tenant, id_, priority, min(priority, FIRST_RANK))
+        self._look_up()  # there is room to look at others
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -375,7 +396,7 @@ class Engine:
     async def _go_on(self, id_: int) -> None:
         """Everything that needs no request, at once."""
         while self._fatal is None:
-            action = self._action(id_, self._clock.now())
+            action = self._action(self._entries[id_], self.jobs[id_], self._clock.now())
             if isinstance(action, Conclude):
                 self._entries[id_].opening = None
                 await self._record(id_, action.event)
@@ -474,10 +495,7 @@ class Engine:
     def _park(self, tenant: Tenant, code: m.ErrorCode, detail: str) -> None:
         """After a refused or missing key the tenant's other jobs fail without further requests in this run."""
         tenant.parked = (code, detail)
-        for id_ in tenant.jobs:
-            entry = self._entries[id_]
-            if entry.open and (entry.lane is None or self._lanes[entry.lane][0] == id_):
-                self._schedule(id_)
+        self._look_at(tenant.jobs, self._clock.now())
 
     async def _record(self, id_: int, event: ev.Event) -> m.Job:
         """Let the event happen to the job: stored first, then known."""

@@ -14,7 +14,7 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -103,23 +103,21 @@ class Client(Struct, frozen=True, kw_only=True):
     spent: tuple[float, ...] = ()
 
 
-@dataclass(slots=True)
-class Domain:
+class Domain(Struct, eq=False):
     """One host: what is shared by its tenants."""
 
     name: str
     window: SlidingWindow
     running: int = 0
     paused_until: float = 0.0
-    asking: list[tuple[int, int, int, int]] = field(default_factory=list)
+    asking: list[tuple[int, int, int, int]] = []
 
     def pause(self, until_boot_seconds: float) -> None:
         """Send nothing to it before then."""
         self.paused_until = max(self.paused_until, until_boot_seconds)
 
 
-@dataclass(slots=True, eq=False)
-class Tenant:
+class Tenant(Struct, eq=False):
     """One client in this run: its key, and whether it works."""
 
     client: Client
@@ -129,8 +127,8 @@ class Tenant:
     proven: bool = False
     running: int = 0
     parked: tuple[ErrorCode, str] | None = None
-    waiting: list[tuple[int, int]] = field(default_factory=list)
-    jobs: list[int] = field(default_factory=list)
+    waiting: list[tuple[int, int]] = []
+    jobs: list[int] = []
 
     def scrub(self, text: str) -> str:
         """`text` without the key: a server may echo what it was sent, and its words be cut in the midst of it."""
@@ -183,14 +181,16 @@ class Turns:
 
     def tenant(self, client: Client) -> Tenant:
         """The tenant of this name, made when it is new."""
-        if client.name not in self._tenants:
+        tenant = self._tenants.get(client.name)
+        if tenant is None:
             domain = self._domains.get(client.domain)
             if domain is None:
                 window = SlidingWindow(client.requests_per_minute, client.spent)
                 domain = self._domains[client.domain] = Domain(client.domain, window)
-            domain.window.lower(client.requests_per_minute)
-            self._tenants[client.name] = Tenant(client, domain)
-        return self._tenants[client.name]
+            else:
+                domain.window.lower(client.requests_per_minute)
+            tenant = self._tenants[client.name] = Tenant(client, domain)
+        return tenant
 
     def ask(self, tenant: Tenant, id_: int, priority: int, rank: int | None = None) -> None:
         """Ask for a turn. Who asks twice is heard once.

@@ -33,7 +33,7 @@ minute would be looked at for ever and never triggered."""
 LOOK_BACK = timedelta(days=7)
 """How long a job that was triggered more than once is looked at for a late twin."""
 _SERVER_DATE_MARGIN_SECONDS = 2.0  # `Date` headers have whole seconds, and two of them are subtracted.
-_FIRST_POLLS = 5  # The pauses 1/16, 1/8, 1/4, 1/2 of the interval come before the whole one.
+_FIRST_PAUSES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # In shares of the interval; they come before the whole one.
 
 
 class Step(Enum):
@@ -204,8 +204,7 @@ def _at(boot_seconds: float, now: Instant, action: Do) -> Action:
 
 def poll_pause(polls: int, interval_seconds: float) -> float:
     """The pause after so many polls: soon at first, doubling up to the interval."""
-    halvings: float = 2.0 ** max(0, _FIRST_POLLS - 1 - polls)
-    return interval_seconds / halvings
+    return interval_seconds * _FIRST_PAUSES[polls] if polls < len(_FIRST_PAUSES) else interval_seconds
 
 
 def elapsed_seconds(job: Job, now: Instant) -> float | None:
