@@ -143,7 +143,7 @@ class Engine:
         self._log = _log.bind()
 
     def add(
-        self, client: Client, jobs: Iterable[m.Job], openings: Mapping[int, ev.Event] = MappingProxyType({})
+        self, client: Client, jobs: Sequence[m.Job], openings: Mapping[int, ev.Event] = MappingProxyType({})
     ) -> None:
         """Take up jobs of a tenant.
 
@@ -152,13 +152,12 @@ class Engine:
             jobs: as the journal has them.
             openings: the events that open some of them again, by their numbers.
         """
-        tenant = self._turns.tenant(client)
+        tenant, finished = self._turns.tenant(client), m.FINISHED
         self._unseen.append(tenant)
         for job in jobs:
-            id_ = job.id
+            id_, state, lane = job.id, job.state, None
             opening = openings.get(id_)
-            lane, state = None, job.state
-            if opening is not None or state not in m.FINISHED:
+            if opening is not None or state not in finished:
                 lane = self._lanes.setdefault(job.spec.lane, [])
                 lane.append(id_)
             if opening is not None or state in _BEGUN:
@@ -166,7 +165,7 @@ class Engine:
             self.jobs[id_] = job
             self._entries[id_] = _Entry(tenant, lane, opening)
             tenant.jobs.append(id_)
-            self._open += 1
+        self._open += len(jobs)
 
     async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
         """Work until every job has ended, the deadline is reached, or `stop` was called; `reason` says which.

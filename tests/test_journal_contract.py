@@ -428,6 +428,7 @@ async def test_spends_of_this_boot_are_recent_by_its_clock_and_others_by_the_wal
         spent(1000),
         spent(1, boot="other", wall=AT - timedelta(seconds=RECENT_SECONDS - 1)),
         spent(1, boot="other", wall=AT + year),
+        replace(spent(990), domain="globex.ilucca.net"),
     ]
     old = [
         spent(1000 - RECENT_SECONDS, wall=AT + year),
@@ -435,16 +436,19 @@ async def test_spends_of_this_boot_are_recent_by_its_clock_and_others_by_the_wal
     ]
     for spend in (*old, *recent):
         await journal.spend(spend)
-    assert await journal.recent_spends(Instant(AT, 1000.0, "boot")) == recent
+    assert await journal.recent_spends(Instant(AT, 1000.0, "boot")) == {
+        "acme.ilucca.net": [1000.001 - RECENT_SECONDS, 1000, 1001 - RECENT_SECONDS, 1000],
+        "globex.ilucca.net": [990],
+    }
 
 
 async def test_old_spends_are_swept_away_now_and_then(journal: Journal) -> None:
     for number in range(1000):
         await journal.spend(spent(number))
     # By a clock that stands before all of them, whatever is left counts.
-    left = await journal.recent_spends(Instant(AT, 0.0, "boot"))
+    (left,) = (await journal.recent_spends(Instant(AT, 0.0, "boot"))).values()
     assert RECENT_SECONDS <= len(left) <= 2 * RECENT_SECONDS
-    assert [spend.boot_seconds for spend in left] == list(range(1000 - len(left), 1000))
+    assert left == list(range(1000 - len(left), 1000))
 
 
 # ── what was learnt ──────────────────────────────────────────────────────────────────────────────────────────────

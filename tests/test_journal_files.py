@@ -393,7 +393,7 @@ async def test_a_job_that_cannot_be_read_is_told(path: Path) -> None:
         "UPDATE jobs SET snapshot = replace(snapshot, 'T01:00:00Z', 'T0$:00:00Z')",
         "UPDATE jobs SET snapshot = replace(snapshot, '\"downloading\"', '\"pendhng\"')",
         "UPDATE nights SET night = '2026-11-2$'",
-        "UPDATE spends SET wall = '2026-11-2$', boot_id = 'now'",
+        "UPDATE spends SET wall = '2026-11-3$', boot_id = 'another'",
         "UPDATE reports SET first_night = '2026-13-24'",
         "DROP TABLE jobs",
     ],

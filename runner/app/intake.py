@@ -7,7 +7,6 @@ Sends nothing, and changes no state itself: what opens a job again is handed to 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -44,8 +43,8 @@ class Intake:
     Attributes:
         taken: the jobs that the engine takes up.
         openings: the events that open some of them again, by their numbers.
-        left: the jobs that it leaves alone, of those that are due or unfinished, or that earlier runs of this date
-            worked on, by their numbers.
+        left: the jobs that it leaves alone, of those that are due or that earlier runs of this date worked on, by their
+            numbers.
         beside: jobs that are due but not selected, as the journal has them; unknown ones are pending with id 0.
         due: the numbers of all jobs that are due on this date and selected.
         tonight: the numbers of all jobs that earlier runs of this date worked on.
@@ -83,16 +82,14 @@ async def take_in(
     due_numbers = frozenset([candidate.job.id for candidate in due])
     earlier, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
     candidates = await _refresh(journal, [*due, *earlier])
-    taken, openings = await _open(output, candidates, night, now)
-    taken_numbers = frozenset([candidate.job.id for candidate in taken])
-    here = chain(unfinished, known, (candidate.job for candidate in candidates))
-    left = {job.id: job for job in here if job is not None and job.id not in taken_numbers}
-    tonight, read = await journal.of_night(night, taken_numbers | left.keys())
-    left |= {job.id: job for job in read}
+    taken, passed, openings = await _open(output, candidates, night, now)
+    at_hand = [*passed, *(job for job in known[others_from:] if job is not None)]
+    here = due_numbers.union([candidate.job.id for candidate in earlier], [job.id for job in at_hand])
+    tonight, read = await journal.of_night(night, here)
     return Intake(
         taken=tuple(taken),
         openings=openings,
-        left=left,
+        left={job.id: job for job in (*at_hand, *read)},
         beside=tuple(
             m.Job(id=0, spec=p.spec) if job is None else job
             for p, job in zip(others, known[others_from:], strict=True)
@@ -235,8 +232,8 @@ def _taken_up_again(job: m.Job) -> bool:
 
 async def _open(
     output: Output, candidates: Iterable[Candidate], night: date, now: Instant
-) -> tuple[list[Candidate], dict[int, ev.Event]]:
-    """Those that the engine takes up, and the events that open some of them again."""
+) -> tuple[list[Candidate], list[m.Job], dict[int, ev.Event]]:
+    """Those that the engine takes up, the jobs of the others, and the events that open some again."""
     folder = f"{night.isoformat()}/"
     downloaded = m.State.DOWNLOADED  # Python 3.11 makes a call of each look at an enum's member
     mine = [
@@ -244,6 +241,7 @@ async def _open(
     ]
     missing = frozenset(await output.present(mine)) if mine else frozenset()
     taken: list[Candidate] = []
+    passed: list[m.Job] = []
     openings: dict[int, ev.Event] = {}
     for candidate in candidates:
         job = candidate.job
@@ -258,6 +256,7 @@ async def _open(
         elif _taken_up_again(job):
             openings[job.id] = ev.Reopened()
         elif job.live.revisited:
+            passed.append(job)
             continue
         taken.append(Candidate(candidate.tenant, job))
-    return taken, openings
+    return taken, passed, openings

@@ -264,15 +264,7 @@ class Nightly:
     async def _build(self, intake: Intake) -> Engine:
         ports, order = self._ports, self._order
         now = ports.clock.now()
-        spent: dict[str, list[float]] = {}
-        for spend in await ports.journal.recent_spends(now):
-            same_boot = spend.boot_id == now.boot_id
-            ago = (
-                now.boot_seconds - spend.boot_seconds
-                if same_boot
-                else (now.wall - spend.wall).total_seconds()
-            )
-            spent.setdefault(spend.domain, []).append(now.boot_seconds - max(0.0, ago))
+        spent = await ports.journal.recent_spends(now)
         engine = Engine(
             clock=ports.clock,
             journal=ports.journal,
@@ -285,12 +277,14 @@ class Nightly:
             random=ports.random,
             observers=self._observers,
         )
-        work: dict[str, tuple[Tenant, list[m.Job]]] = {}
+        jobs: dict[str, list[m.Job]] = {}
         for candidate in intake.taken:
-            work.setdefault(candidate.tenant.name, (candidate.tenant, []))[1].append(candidate.job)
+            jobs.setdefault(candidate.tenant.name, []).append(candidate.job)
         budgets = self._budgets()
-        for tenant, jobs in work.values():
-            engine.add(self._client(tenant, budgets[tenant.domain], spent), jobs, intake.openings)
+        for tenant in order.manifest.tenants:
+            if tenant.name in jobs:
+                client = self._client(tenant, budgets[tenant.domain], spent)
+                engine.add(client, jobs[tenant.name], intake.openings)
         if self._stopped is not None:
             engine.stop(self._stopped)
         return engine

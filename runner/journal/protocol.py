@@ -112,11 +112,11 @@ class Journal(Protocol):
     async def spend(self, spend: Spend) -> None:
         """Remember a request."""
 
-    async def recent_spends(self, now: Instant) -> list[Spend]:
-        """The requests that may still weigh on a budget at `now`.
+    async def recent_spends(self, now: Instant) -> dict[str, list[float]]:
+        """By domain, when the requests were made that may still weigh on its budget at `now`: in seconds of this boot.
 
         These are the ones of the last 60 s of this boot, and of other boots those whose wall time lies within 60 s
-        or ahead.
+        or ahead: they count from as long ago as it tells, at most from now.
         """
 
     async def template(self, domain: str, sha256: str) -> int | None:

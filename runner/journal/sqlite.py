@@ -208,19 +208,22 @@ class SqliteJournal:
 
         await self._writer.do(work, Need.PROCESS)
 
-    async def recent_spends(self, now: Instant) -> list[Spend]:
+    async def recent_spends(self, now: Instant) -> dict[str, list[float]]:
         """See `Journal.recent_spends`. The older ones are deleted behind the first requests, which wait for this."""
         since = _since(now.boot_id, now.boot_seconds, now.wall)
         self._next_sweep_boot_seconds = now.boot_seconds + _FIRST_SWEEP_SECONDS
 
-        def work(connection: sqlite3.Connection) -> list[Spend]:
+        def work(connection: sqlite3.Connection) -> dict[str, list[float]]:
+            spent: dict[str, list[float]] = {}
             with rows.reading():
-                return [
-                    Spend(domain, boot_id, boot_seconds, datetime.fromisoformat(wall))
-                    for domain, boot_id, boot_seconds, wall in connection.execute(
-                        QUERIES["recent_spends"], since
-                    )
-                ]
+                for domain, boot_id, seconds, wall in connection.execute(QUERIES["recent_spends"], since):
+                    if boot_id == now.boot_id:
+                        at = seconds
+                    else:
+                        ago = (now.wall - datetime.fromisoformat(wall)).total_seconds()
+                        at = now.boot_seconds - max(0.0, ago)
+                    spent.setdefault(domain, []).append(at)
+            return spent
 
         return await self._writer.do(work, Need.NOTHING)
 

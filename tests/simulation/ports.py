@@ -118,7 +118,7 @@ class MortalJournal:
         await self._journal.spend(spend)
         self._fate.point("spending", "spend", after=True)
 
-    async def recent_spends(self, now: Instant) -> list[Spend]:
+    async def recent_spends(self, now: Instant) -> dict[str, list[float]]:
         """As the journal has them."""
         return await self._journal.recent_spends(now)
 
