@@ -47,6 +47,8 @@ class Slot(Struct, eq=False, gc=False):
 class SlidingWindow:
     """At most `limit` requests in any 60 s, by the server's count."""
 
+    __slots__ = ("_limit", "_slots")
+
     def __init__(self, limit: int, spent: Iterable[float] = ()) -> None:
         """A budget of `limit` requests a minute.
 

@@ -114,7 +114,11 @@ INSERT INTO spends (domain, boot_id, boot_seconds, wall) VALUES (?, ?, ?, ?)
 
 -- name: recent_spends
 -- Of this boot by its own clock; of another by the wall clock, the future included: a clock was set back.
-SELECT domain, boot_id, boot_seconds, wall FROM spends
+SELECT
+    domain,
+    CASE WHEN boot_id = :boot_id THEN boot_seconds END,
+    CASE WHEN boot_id <> :boot_id THEN wall END
+FROM spends
 WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds > :since_boot_seconds ELSE wall > :since_wall END
 ORDER BY id
 

@@ -216,12 +216,8 @@ class SqliteJournal:
         def work(connection: sqlite3.Connection) -> dict[str, list[float]]:
             spent: dict[str, list[float]] = {}
             with rows.reading():
-                for domain, boot_id, seconds, wall in connection.execute(QUERIES["recent_spends"], since):
-                    if boot_id == now.boot_id:
-                        at = seconds
-                    else:
-                        ago = (now.wall - datetime.fromisoformat(wall)).total_seconds()
-                        at = now.boot_seconds - max(0.0, ago)
+                for domain, seconds, wall in connection.execute(QUERIES["recent_spends"], since):
+                    at = seconds if wall is None else now.boot_seconds - max(0.0, _ago(wall, now))
                     spent.setdefault(domain, []).append(at)
             return spent
 
@@ -313,6 +309,11 @@ class SqliteJournal:
             raise stale(self._path, self.epoch, row[0])
 
 
+def _ago(wall: str, now: Instant) -> float:
+    """Seconds since then, by the wall clock."""
+    return (now.wall - datetime.fromisoformat(wall)).total_seconds()
+
+
 def _since(boot_id: str, boot_seconds: float, wall: datetime) -> dict[str, Any]:
     """When a spend still counts, by both clocks."""
     return {
@@ -334,7 +335,10 @@ def _take(path: Path, *, inline: bool, mounts: Path) -> SqliteJournal:
         connection = open_for_writing(path)
         undo.callback(connection.close)
         with telling(path):
+            # Not flushed by itself: what this holder writes comes behind it, and nothing of that is on disk before it.
+            connection.execute("PRAGMA synchronous = NORMAL")
             ((epoch,),) = connection.execute(QUERIES["take"]).fetchall()
+            connection.execute("PRAGMA synchronous = FULL")
         journal = SqliteJournal(connection, path, epoch=epoch, lock=lock, inline=inline)
         undo.pop_all()
         return journal
