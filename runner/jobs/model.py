@@ -209,8 +209,8 @@ class Sighting(Struct, frozen=True, gc=False):
         return None if self.ends_at is None else self.ends_at[:19]
 
 
-class Transition(Struct, frozen=True, gc=False):
-    """A state entered, and when."""
+class Transition(Struct, frozen=True, gc=False, array_like=True):
+    """A state entered, and when. Stored as a pair, for it is stored at each change."""
 
     state: State
     at: datetime
