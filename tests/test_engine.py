@@ -250,6 +250,30 @@ def test_ten_thousand_jobs_that_wait_cost_no_task_each(tmp_path: Path) -> None:
     assert run_virtual(main) == (1, "deadline", {"Wait"})
 
 
+def test_what_needs_no_request_is_done_at_once_however_many_wait_for_their_keys(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> tuple[m.State, int]:
+        asked: list[str] = []
+
+        async def silent() -> Secret:
+            asked.append("")
+            await clock.wait(1_000_000.0)
+            raise AssertionError("nobody waits for it that long")
+
+        async with SqliteJournal.hold(MEMORY, inline=True) as journal:
+            engine = engine_of(clock, journal, tmp_path)
+            *others, last = await journal.create([job.spec for job in waiting_jobs(200, clock)], TONIGHT)
+            # It was killed while its POST was on its way.
+            last = replace(last, state=m.State.TRIGGERED, baseline_id=1, triggers=(stamp(clock.now()),))
+            for job in (*others, last):
+                spec = job.spec
+                client = Client(name=spec.tenant, domain=spec.domain, requests_per_minute=25, key=silent)
+                engine.add(client, [job])
+            await engine.run(until_boot_seconds=clock.now().boot_seconds + 20.0)
+            return engine.jobs[last.id].state, len(asked)
+
+    assert run_virtual(main) == (m.State.POLLING, KEYS_AT_A_TIME)
+
+
 def engine_of(clock: VirtualClock, journal: SqliteJournal, root: Path, **changes: Any) -> Engine:
     async def inline(work: Callable[[], Any]) -> Any:
         return work()
