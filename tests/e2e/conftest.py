@@ -1,14 +1,13 @@
-"""Which commands are measured for coverage.
+"""What every command that is started here inherits: whether it is measured for coverage, and how it takes signals."""
 
-It doubles what a command costs. Those of two modules meet nearly every line, and a killed one could not tell.
-"""
-
+import signal
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
 MEASURED: Final = {"test_commands", "test_demo"}
+"""It doubles what a command costs. Those of two modules meet nearly every line, and a killed one could not tell."""
 ASKED_TO_MEASURE: Final = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
@@ -20,3 +19,11 @@ def measured_or_not(request: pytest.FixtureRequest) -> Iterator[None]:
             for name in ASKED_TO_MEASURE:
                 environment.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> Iterator[None]:
+    """A shell that starts the tests in the background lets them, and whatever they start, ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
