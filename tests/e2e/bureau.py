@@ -42,6 +42,7 @@ from runner.sandbox import (
     serve,
 )
 from tests.canaries import files_below, leaks
+from tests.e2e.forks import Forks
 from tests.figures import note
 
 T = TypeVar("T")
@@ -211,10 +212,11 @@ class Started:
 
 
 class Bureau:
-    """A folder from which `runner` is run."""
+    """A folder from which `runner` is run: as a program that is started, or where there are `forks`, as one of them."""
 
-    def __init__(self, folder: Path, gateway: str | None = None) -> None:
+    def __init__(self, folder: Path, gateway: str | None = None, *, forks: Forks | None = None) -> None:
         self.folder = folder
+        self.forks = forks
         self.output = folder / "output"
         self.environ: dict[str, str] = dict(QUICK)
         self.keys: set[str] = set()
@@ -258,8 +260,16 @@ class Bureau:
 
     def command(self, *arguments: str, **changes: str) -> Result:
         """Run a command to its end."""
+        if self.forks is not None:
+            return self.forked(self.forks, "runner", *arguments, **changes)
         with self.start(*arguments, **changes) as started:
             return started.end()
+
+    def forked(self, forks: Forks, program: str, *arguments: str, **changes: str) -> Result:
+        """The same by one of these."""
+        result = Result(**forks.run(program, arguments, self.folder, self.environment(**changes)))
+        assert self.leaked(result.out + result.err) == []
+        return result
 
     def run(self, *arguments: str, date: str = NIGHT, **changes: str) -> Result:
         """`runner run` of a night."""

@@ -6,6 +6,9 @@ from typing import Final
 
 import pytest
 
+from tests.e2e.forks import Forks
+from tests.e2e.forks import forks as forks_waiting
+
 MEASURED: Final = {"test_commands", "test_demo"}
 """It doubles what a command costs. Those of two modules meet nearly every line, and a killed one could not tell."""
 ASKED_TO_MEASURE: Final = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -19,6 +22,13 @@ def measured_or_not(request: pytest.FixtureRequest) -> Iterator[None]:
             for name in ASKED_TO_MEASURE:
                 environment.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """For modules that start the command again and again."""
+    with forks_waiting() as waiting:
+        yield waiting
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,6 +8,7 @@ import pytest
 from runner.sandbox import Configuration, Reports, Scenario, TenantScenario, Trigger
 from runner.sandbox.scenario import made_up_key
 from tests.e2e.bureau import NIGHT, Bureau, lucca, quick
+from tests.e2e.forks import Forks
 
 LITERAL = made_up_key("typed into the manifest")
 QUICK = Trigger(seconds=0.1)
@@ -78,8 +79,8 @@ tenants:
 
 
 @pytest.fixture
-def bureau(tmp_path: Path) -> Bureau:
-    made = Bureau(tmp_path)
+def bureau(forks: Forks, tmp_path: Path) -> Bureau:
+    made = Bureau(tmp_path, forks=forks)
     made.take(SCENARIO, MANIFEST)
     made.environ["ACME_TOO"] = SCENARIO.tenants[0].key
     (tmp_path / "clients.d").mkdir()

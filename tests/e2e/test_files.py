@@ -26,6 +26,7 @@ from runner.sandbox import (
 )
 from runner.sandbox.scenario import DEFAULT_DATE, latest_monday
 from tests.e2e.bureau import HOUR_SECONDS, NIGHT, Bureau, lucca, quick
+from tests.e2e.forks import Forks
 
 MONDAY = latest_monday(DEFAULT_DATE)
 NEXT_NIGHT = "2026-11-25"
@@ -64,10 +65,10 @@ def test_files_are_for_their_owner_alone_unless_a_group_is_named(tmp_path: Path)
         assert bureau.run(output="third", output_group="no-such-group").code == 2
 
 
-def test_the_answers_stand_byte_for_byte_and_sha256sum_agrees(tmp_path: Path) -> None:
+def test_the_answers_stand_byte_for_byte_and_sha256sum_agrees(forks: Forks, tmp_path: Path) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net", reports=REPORTS),))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run().code == 0
         export, report = bureau.jobs()["acme/payroll"], bureau.jobs()["acme/times"]
@@ -88,10 +89,12 @@ def test_the_answers_stand_byte_for_byte_and_sha256sum_agrees(tmp_path: Path) ->
         assert rows[0].startswith("id,name,amount,amountUnit,externalCode,endsAt,owner.id,owner.lastName")
 
 
-def test_missing_files_of_tonight_are_downloaded_again_and_never_asked_for(tmp_path: Path) -> None:
+def test_missing_files_of_tonight_are_downloaded_again_and_never_asked_for(
+    forks: Forks, tmp_path: Path
+) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net"), quick("globex.ilucca.net")))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run().code == 0
         posts, files = served.posts(), bureau.data_files()
@@ -113,10 +116,10 @@ def test_missing_files_of_tonight_are_downloaded_again_and_never_asked_for(tmp_p
         assert (served.posts(), bureau.data_files(NEXT_NIGHT)) == (posts, [])
 
 
-def test_a_file_that_somebody_changed_is_told_and_not_overwritten(tmp_path: Path) -> None:
+def test_a_file_that_somebody_changed_is_told_and_not_overwritten(forks: Forks, tmp_path: Path) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net"),))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run().code == 0
         changed = bureau.night() / bureau.data_files()[0]
@@ -134,10 +137,10 @@ def test_a_file_that_somebody_changed_is_told_and_not_overwritten(tmp_path: Path
         assert bureau.leftovers() == []
 
 
-def test_a_lost_journal_is_survived_by_adopting_what_exists(tmp_path: Path) -> None:
+def test_a_lost_journal_is_survived_by_adopting_what_exists(forks: Forks, tmp_path: Path) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net"), quick("globex.ilucca.net")))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run().code == 0
         kept = {path: (bureau.night() / path).read_bytes() for path in bureau.data_files()}
@@ -152,10 +155,10 @@ def test_a_lost_journal_is_survived_by_adopting_what_exists(tmp_path: Path) -> N
         assert bureau.leftovers() == []
 
 
-def test_a_journal_restored_from_an_older_copy_is_survived(tmp_path: Path) -> None:
+def test_a_journal_restored_from_an_older_copy_is_survived(forks: Forks, tmp_path: Path) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net"), quick("globex.ilucca.net")))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run("--only", "acme", date="2026-11-17").code == 0
         journal = bureau.output / ".runner/journal.db"
@@ -172,11 +175,13 @@ def test_a_journal_restored_from_an_older_copy_is_survived(tmp_path: Path) -> No
         assert bureau.leftovers() == []
 
 
-def test_a_restored_journal_that_was_about_to_trigger_finds_what_came_of_it(tmp_path: Path) -> None:
+def test_a_restored_journal_that_was_about_to_trigger_finds_what_came_of_it(
+    forks: Forks, tmp_path: Path
+) -> None:
     slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=1.0)),))
     scenario = Scenario(tenants=(slow,))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run("--until", "600ms", trigger_timeout="200ms", retrigger_after="30s").code == 4
         journal = bureau.output / ".runner/journal.db"
@@ -188,7 +193,7 @@ def test_a_restored_journal_that_was_about_to_trigger_finds_what_came_of_it(tmp_
         assert bureau.leftovers() == []
 
 
-def test_a_late_twin_is_found_by_a_later_run_kept_and_flagged(tmp_path: Path) -> None:
+def test_a_late_twin_is_found_by_a_later_run_kept_and_flagged(forks: Forks, tmp_path: Path) -> None:
     unheard = Status(504)
     first = Trigger(seconds=HOUR_SECONDS + 2.5, answer=unheard, answer_seconds=0.1)
     second = Trigger(seconds=0.2, answer=unheard, answer_seconds=0.1)
@@ -197,7 +202,7 @@ def test_a_late_twin_is_found_by_a_later_run_kept_and_flagged(tmp_path: Path) ->
     )
     scenario = Scenario(tenants=(tenant,))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run().code == 0
         (only,) = bureau.jobs()["acme/payroll"]["remote_ids"]
@@ -216,7 +221,7 @@ def test_a_late_twin_is_found_by_a_later_run_kept_and_flagged(tmp_path: Path) ->
         assert bureau.command("verify", "--json").json()["ok"] is True
 
 
-def test_older_dates_of_a_configuration_go_first(tmp_path: Path) -> None:
+def test_older_dates_of_a_configuration_go_first(forks: Forks, tmp_path: Path) -> None:
     asleep = Trigger(completes=False)
     tenant = quick(
         "acme.ilucca.net",
@@ -224,7 +229,7 @@ def test_older_dates_of_a_configuration_go_first(tmp_path: Path) -> None:
     )
     scenario = Scenario(tenants=(tenant,))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run("--until", "1.5s", date="2026-11-17").code == 4
         told = bureau.run(date=NIGHT)
@@ -242,11 +247,13 @@ def test_older_dates_of_a_configuration_go_first(tmp_path: Path) -> None:
         bureau.check_sums()
 
 
-def test_an_unfinished_job_that_left_the_manifest_is_left_alone_and_told(tmp_path: Path) -> None:
+def test_an_unfinished_job_that_left_the_manifest_is_left_alone_and_told(
+    forks: Forks, tmp_path: Path
+) -> None:
     slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=2.5)),))
     scenario = Scenario(tenants=(slow, quick("globex.ilucca.net")))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run("--until", "1.5s", retrigger_after="20s").code == 4
         asked = served.requests("acme.ilucca.net")
@@ -263,12 +270,12 @@ def test_an_unfinished_job_that_left_the_manifest_is_left_alone_and_told(tmp_pat
         assert len(served.triggers("acme.ilucca.net")) == 1
 
 
-def test_a_tenants_fault_in_the_manifest_stops_that_tenant_only(tmp_path: Path) -> None:
+def test_a_tenants_fault_in_the_manifest_stops_that_tenant_only(forks: Forks, tmp_path: Path) -> None:
     scenario = Scenario(
         tenants=(quick("acme.ilucca.net"), quick("globex.ilucca.net"), quick("initech.ilucca.net"))
     )
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         path = tmp_path / "tenants.yaml"
         text = path.read_text("utf-8")
@@ -290,8 +297,8 @@ def test_a_tenants_fault_in_the_manifest_stops_that_tenant_only(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fault", ["not: [yaml", "version: 2\ntenants: []\n", "version: 1\ntenants: []\n"])
-def test_a_fault_outside_the_tenants_stops_the_run_with_2(tmp_path: Path, fault: str) -> None:
-    bureau = Bureau(tmp_path, "http://127.0.0.1:9")
+def test_a_fault_outside_the_tenants_stops_the_run_with_2(forks: Forks, tmp_path: Path, fault: str) -> None:
+    bureau = Bureau(tmp_path, "http://127.0.0.1:9", forks=forks)
     (tmp_path / "tenants.yaml").write_text(fault, "utf-8")
     told = bureau.run("--json")
     assert told.code == 2
@@ -300,10 +307,12 @@ def test_a_fault_outside_the_tenants_stops_the_run_with_2(tmp_path: Path, fault:
     assert not bureau.output.exists()
 
 
-def test_reports_with_closed_periods_are_made_up_for_and_exports_only_the_latest(tmp_path: Path) -> None:
+def test_reports_with_closed_periods_are_made_up_for_and_exports_only_the_latest(
+    forks: Forks, tmp_path: Path
+) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net", reports=REPORTS),))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         path = tmp_path / "tenants.yaml"
         text = path.read_text("utf-8")
@@ -329,11 +338,11 @@ def test_reports_with_closed_periods_are_made_up_for_and_exports_only_the_latest
         bureau.check_sums("2026-11-24")
 
 
-def test_a_budget_holds_over_restarts(tmp_path: Path) -> None:
+def test_a_budget_holds_over_restarts(forks: Forks, tmp_path: Path) -> None:
     slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=30.0)),))
     scenario = Scenario(tenants=(slow,))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         path = tmp_path / "tenants.yaml"
         path.write_text(
@@ -349,7 +358,7 @@ def test_a_budget_holds_over_restarts(tmp_path: Path) -> None:
 # --- secrets and names -----------------------------------------------------------------------------------------------
 
 
-def test_no_key_is_anywhere_and_no_employee_where_none_belongs(tmp_path: Path) -> None:
+def test_no_key_is_anywhere_and_no_employee_where_none_belongs(forks: Forks, tmp_path: Path) -> None:
     echo = '{"Status":400,"Message":"no right for lucca application=%s"}'
     rejected = MOODS["rejected"]("rejected.ilucca.net", DEFAULT_DATE, HOUR_SECONDS)
     body = echo % rejected.key
@@ -370,7 +379,7 @@ def test_no_key_is_anywhere_and_no_employee_where_none_belongs(tmp_path: Path) -
         )
     )
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         told = []
         with bureau.start(
@@ -423,10 +432,10 @@ def _people(bureau: Bureau) -> list[bytes]:
     return sorted({f"{o['lastName']}".encode() for o in owners if len(o["lastName"]) > 4})
 
 
-def test_the_journal_is_a_plain_file_when_the_night_is_over(tmp_path: Path) -> None:
+def test_the_journal_is_a_plain_file_when_the_night_is_over(forks: Forks, tmp_path: Path) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net"),), seed=2)
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run().code == 0
     assert sorted(p.name for p in (bureau.output / ".runner").iterdir()) == ["journal.db", "journal.db.lock"]
@@ -435,11 +444,11 @@ def test_the_journal_is_a_plain_file_when_the_night_is_over(tmp_path: Path) -> N
     journal.close()
 
 
-def test_an_export_made_by_hand_in_an_earlier_week_does_not_hide_ours(tmp_path: Path) -> None:
+def test_an_export_made_by_hand_in_an_earlier_week_does_not_hide_ours(forks: Forks, tmp_path: Path) -> None:
     made = StaffExport(at_seconds=-3600.0, ends_at=MONDAY - timedelta(days=7))
     scenario = Scenario(tenants=(quick("acme.ilucca.net", staff_exports=(made,)),))
     with lucca(scenario) as served:
-        bureau = Bureau(tmp_path, served.gateway)
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
         bureau.take(scenario)
         assert bureau.run().code == 0
         job = bureau.jobs()["acme/payroll"]

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.bureau import NIGHT, Bureau, Lucca, lucca, quick, scenario_of
+from tests.e2e.forks import Forks
 
 SCENARIO: Final = scenario_of(quick("acme.ilucca.net"))
 COMMANDS: Final = (
@@ -80,8 +81,8 @@ def served() -> Iterator[Lucca]:
 
 
 @pytest.fixture(scope="module")
-def done(served: Lucca, tmp_path_factory: pytest.TempPathFactory) -> Bureau:
-    bureau = Bureau(tmp_path_factory.mktemp("done"), served.gateway)
+def done(forks: Forks, served: Lucca, tmp_path_factory: pytest.TempPathFactory) -> Bureau:
+    bureau = Bureau(tmp_path_factory.mktemp("done"), served.gateway, forks=forks)
     bureau.take(SCENARIO)
     assert bureau.run().code == 0
     return bureau
@@ -89,11 +90,11 @@ def done(served: Lucca, tmp_path_factory: pytest.TempPathFactory) -> Bureau:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_journal_that_cannot_be_used_ends_every_command_with_6(
-    done: Bureau, served: Lucca, tmp_path: Path, damage: str
+    forks: Forks, done: Bureau, served: Lucca, tmp_path: Path, damage: str
 ) -> None:
     spoil, what, to_do = DAMAGES[damage]
     shutil.copytree(done.folder, tmp_path / "bureau")
-    bureau = Bureau(tmp_path / "bureau", served.gateway)
+    bureau = Bureau(tmp_path / "bureau", served.gateway, forks=forks)
     journal = bureau.output / ".runner/journal.db"
     spoil(journal)
     before = journal.read_bytes() if journal.is_file() else None

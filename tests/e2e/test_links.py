@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.bureau import NIGHT, Bureau, Lucca, lucca, quick, scenario_of
+from tests.e2e.forks import Forks
 
 PAYLOAD: Final = f"{NIGHT}/acme/payroll-ID.json"
 FOLDERS: Final = (".runner", NIGHT, f"{NIGHT}/acme")
@@ -51,10 +52,10 @@ def below(folder: Path) -> Mapping[str, bytes | None]:
 
 @pytest.mark.parametrize("place, target", CASES, ids=[f"{place} to {target}" for place, target in CASES])
 def test_a_link_in_the_output_directory_leads_nowhere(
-    served: Lucca, tmp_path: Path, place: str, target: str
+    forks: Forks, served: Lucca, tmp_path: Path, place: str, target: str
 ) -> None:
     (tmp_path / "bureau").mkdir()
-    bureau = Bureau(tmp_path / "bureau", served.gateway)
+    bureau = Bureau(tmp_path / "bureau", served.gateway, forks=forks)
     tenant = quick(f"acme.sandbox.s{CASES.index((place, target))}.luccasoftware.com")
     bureau.take(scenario_of(tenant))
     victim = tmp_path / "victim"

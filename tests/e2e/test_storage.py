@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.bureau import NIGHT, RUNNER, Bureau, Lucca, Result, executed_too_soon
-from tests.killing.forks import LONGEST_SECONDS
+from tests.e2e.forks import LONGEST_SECONDS
 from tests.killing.nights import (
     HOUR_SECONDS,
     JOURNEY_SECONDS,
@@ -84,7 +84,9 @@ def remount(folder: Path, options: str) -> None:
 
 def run(house: House, bureau: Bureau, *mortal: str) -> Result:
     """A night; `mortal` is what the command is to suffer, as `tests.killing` is told it."""
-    return house.forks.run(bureau, *mortal, "--", "run", "--date", NIGHT, "--json", **SETTINGS)
+    return bureau.forked(
+        house.forks, "tests.killing", *mortal, "--", "run", "--date", NIGHT, "--json", **SETTINGS
+    )
 
 
 def check_refused(told: Result, *words: str) -> None:

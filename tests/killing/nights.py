@@ -36,7 +36,7 @@ from tests.e2e.bureau import (
     executed_too_soon,
     lucca,
 )
-from tests.killing.forks import LONGEST_SECONDS, ROOT, Forks, forks
+from tests.e2e.forks import LONGEST_SECONDS, ROOT, Forks, forks
 from tests.killing.ports import Death
 
 TOGETHER: Final = 4
@@ -125,7 +125,7 @@ class House:
 def house_of(stories: Mapping[str, str]) -> Iterator[House]:
     """Serve a tenant for each name, with the story that it plays."""
     tenants = {name: tenant_of(story, f"night-{name}.ilucca.net") for name, story in stories.items()}
-    with forks(TOGETHER) as waiting, lucca(Scenario(tenants=tuple(tenants.values()))) as served:
+    with forks() as waiting, lucca(Scenario(tenants=tuple(tenants.values()))) as served:
         watch = Watch()
         served.on_request = watch.heard
         yield House(served, watch, tenants, waiting)
@@ -147,7 +147,7 @@ def run_mortally(house: House, bureau: Bureau, death: Death | None, trace: Path 
         options += ["--at", death.place, "--when", death.when, "--nth", str(death.nth)]
     if trace is not None:
         options += ["--trace", str(trace)]
-    return house.forks.run(bureau, *options, "--", "run", "--date", NIGHT, **SETTINGS)
+    return bureau.forked(house.forks, "tests.killing", *options, "--", "run", "--date", NIGHT, **SETTINGS)
 
 
 def play(folder: Path, house: House, name: str, deaths: Sequence[Death], *, must: bool = True) -> Told:
