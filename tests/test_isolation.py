@@ -148,6 +148,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Course:
     return course(tmp_path_factory.mktemp("usual"))
 
 
+@pytest.mark.no_cover  # it would double the cost, and other tests meet every line of this
 @pytest.mark.parametrize("illness", [*ALONE, MIXED])
 def test_where_a_tenth_of_the_hosts_is_ill_the_healthy_end_as_soon_as_ever(
     tmp_path: Path, usual: Course, illness: str
