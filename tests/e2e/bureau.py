@@ -55,6 +55,9 @@ HOUR_SECONDS = 3.0
 REQUESTS_PER_MINUTE = 45
 """The budget of each host; no test asks for more."""
 
+LOOK_SECONDS = 0.1
+"""How often the local Lucca sees how late it is."""
+
 QUICK: Mapping[str, str] = {
     "RUNNER_RETRIGGER_AFTER": f"{HOUR_SECONDS}s",
     "RUNNER_TRIGGER_TIMEOUT": "1s",
@@ -105,6 +108,15 @@ class Lucca:
         self.port = port
         self.gateway = f"http://127.0.0.1:{port}"
         self.on_request: Callable[[RequestRecord], None] | None = None
+        self.late_seconds = 0.0
+        """So much later than it came, at most, was a request noted here: this machine has others to serve."""
+
+    async def watch(self) -> None:
+        """See how late this thread gets its turn."""
+        while True:
+            expected = time.monotonic() + LOOK_SECONDS
+            await anyio.sleep(LOOK_SECONDS)
+            self.late_seconds = max(self.late_seconds, time.monotonic() - expected)
 
     def tell(self, question: Callable[[World], T]) -> T:
         return self._portal.call(question, self._world)
@@ -149,6 +161,7 @@ def lucca(scenario: Scenario, *, most_per_minute: int | None = REQUESTS_PER_MINU
         future: Future[None]
         future, port = portal.start_task(serving, world)
         served = Lucca(portal, world, clock, port)
+        watching = portal.start_task_soon(served.watch)
 
         def seen(record: RequestRecord) -> None:
             clock.start()
@@ -164,6 +177,7 @@ def lucca(scenario: Scenario, *, most_per_minute: int | None = REQUESTS_PER_MINU
                 assert {domain: most for domain, most in busiest.items() if most > most_per_minute} == {}
                 note("budget", hosts=len(busiest))
         finally:
+            watching.cancel()
             future.cancel()
 
 

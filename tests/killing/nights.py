@@ -193,7 +193,7 @@ def check_torn(bureau: Bureau) -> None:
 def judge(bureau: Bureau, served: Lucca, tenant: TenantScenario, kills: int) -> None:
     """All promises of a night that has come to its end."""
     triggers = served.triggers(tenant.domain)
-    assert executed_too_soon(triggers, HOUR_SECONDS - JOURNEY_SECONDS) == []
+    assert executed_too_soon(triggers, HOUR_SECONDS - JOURNEY_SECONDS - served.late_seconds) == []
     document = bureau.document()
     wanted = len(tenant.configurations) + tenant.reports.in_manifest
     assert (document["outcome"], document["counts"]) == (
