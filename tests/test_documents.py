@@ -85,3 +85,38 @@ def test_a_night_taken_up_again_is_told_anew_at_once(tmp_path: Path) -> None:
         assert office.morning().document["started_at"] > died
 
     at_the_office(tmp_path, (CLIENT,), story)
+
+
+def test_what_a_night_finished_just_before_it_died_is_told_although_the_next_run_is_of_another_date(
+    tmp_path: Path,
+) -> None:
+    quick = Client("Fonderie", TenantScenario(domain="fonderie.ilucca.ch", configurations=takes(2.4)))
+
+    async def story(office: Office) -> None:
+        await office.die_at(two_o_clock(TUESDAY) + timedelta(seconds=170))
+        died = office.morning()
+        assert died.files("fonderie")
+        assert died.jobs["fonderie/payroll"]["files"] == []
+        code, morning = await office.run(TUESDAY + timedelta(days=1))
+        assert (code, list(morning.jobs)) == (0, ["scierie/payroll"])
+        told = office.morning()
+        assert (told.document["outcome"], told.document["reason"]) == ("incomplete", "died")
+        assert told.document["started_at"] == died.document["started_at"]
+        assert [file["path"] for file in told.jobs["fonderie/payroll"]["files"]] == [
+            f"fonderie/{name}" for name in died.files("fonderie")
+        ]
+        assert told.jobs["scierie/payroll"]["state"] == "polling"
+        assert "fonderie/payroll-" in (told.folder / "SHA256SUMS").read_text(encoding="utf-8")
+
+    at_the_office(tmp_path, (CLIENT, quick), story)
+
+
+def test_a_night_that_died_and_was_put_away_stays_away(tmp_path: Path) -> None:
+    async def story(office: Office) -> None:
+        await office.die_at(two_o_clock(TUESDAY) + timedelta(minutes=2))
+        folder = office.morning().folder
+        folder.rename(tmp_path / "archived")
+        assert (await office.run(TUESDAY + timedelta(days=1)))[0] == 0
+        assert not folder.exists()
+
+    at_the_office(tmp_path, (CLIENT,), story)

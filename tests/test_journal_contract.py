@@ -488,9 +488,9 @@ async def test_a_night_is_open_until_it_is_finished_and_open_again_when_run_agai
     morrow = NIGHT + timedelta(days=1)
     await journal.start_night(morrow, AT)
     await journal.start_night(NIGHT, AT)
-    assert await journal.unclosed_nights() == [NIGHT, morrow]
+    assert list(await journal.unclosed_nights()) == [NIGHT, morrow]
     await journal.finish_night(morrow, AT, "ok")
-    assert await journal.unclosed_nights() == [NIGHT]
+    assert await journal.unclosed_nights() == {NIGHT: AT}
     assert await journal.last_night() == morrow
     await journal.start_night(morrow, AT)
-    assert await journal.unclosed_nights() == [NIGHT, morrow]
+    assert list(await journal.unclosed_nights()) == [NIGHT, morrow]

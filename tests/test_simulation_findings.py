@@ -1,6 +1,6 @@
 """What the simulation found, each by itself and for ever: a seed tells another story once the dice are changed."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ class Prepared:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
 
-    async def unclosed_nights(self) -> list[date]:
+    async def unclosed_nights(self) -> dict[date, datetime]:
         for wanted in self._jobs:
             (job,) = await self._journal.create([wanted.spec], TONIGHT)
             await self._journal.record(job, replace(wanted, id=job.id), "Prepared", TONIGHT, NIGHT)

@@ -6,7 +6,7 @@ against the real world and in virtual time.
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from random import Random
 from typing import Final
@@ -20,13 +20,13 @@ from runner.clock import Clock, Instant
 from runner.collector import uncollected
 from runner.credentials import Secret
 from runner.engine import Engine, Observer
-from runner.errors import RunnerError
+from runner.errors import ManifestError, RunnerError, StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import Policy
 from runner.journal import Journal, StaleHolderError
 from runner.manifest import Manifest, Problem, Tenant
 from runner.output import Output, sha256sums
-from runner.plan import Planned
+from runner.plan import Planned, plan
 from runner.summary import (
     BEGINNING_BYTES,
     Language,
@@ -137,9 +137,9 @@ class Nightly:
         await ports.journal.start_night(order.date, self._started.wall)
         await ports.output.prepare(order.date)
         await ports.output.clean(sorted({*unclosed, order.date}))
-        for died in unclosed:
+        for died, started_at in unclosed.items():
             if died != order.date:
-                await ports.journal.finish_night(died, self._started.wall, "died")
+                await self._bury(died, started_at)
         engine = await self._take_in()
         try:
             # Before the first request a night must be seen as one that runs, for it may die at once. Where the run
@@ -221,11 +221,29 @@ class Nightly:
 
     async def publish(self) -> None:
         """Write run.json, index.html and SHA256SUMS anew, each whole."""
-        night, order, output = self.night(), self._order, self._ports.output
+        await self._publish(self.night())
+
+    async def _publish(self, night: Night) -> None:
+        output = self._ports.output
         records = (r for job in night.jobs for r in job.files if r.placed)
-        await output.publish(order.date, "SHA256SUMS", sha256sums(records, order.date))
-        await output.publish(order.date, "index.html", page_pieces(night, order.language))
-        await output.publish(order.date, "run.json", document_pieces(night))
+        await output.publish(night.date, "SHA256SUMS", sha256sums(records, night.date))
+        await output.publish(night.date, "index.html", page_pieces(night, self._order.language))
+        await output.publish(night.date, "run.json", document_pieces(night))
+
+    async def _bury(self, died: date, started_at: datetime) -> None:
+        """Tell what a night that died had come to: what it finished in its last minute no other night lists."""
+        journal, order, output = self._ports.journal, self._order, self._ports.output
+        beginning = await output.beginning(died, "run.json", BEGINNING_BYTES)
+        if says_running(beginning):  # else somebody put it away
+            tonight, jobs = await journal.of_night(died)
+            with suppress(ManifestError):  # today's entries may mean one job twice on another date
+                due = await journal.find([p.spec.identity for p in plan(order.manifest, died)])
+                jobs += [job for job in due.values() if job.id not in tonight and not _is_done(job)]
+            night = replace(self.night(), date=died, jobs=jobs, reason="died")
+            night = replace(night, started_at=started_at, finished_at=self._started.wall)
+            with suppress(StorageError):  # that night's trouble, not tonight's
+                await self._publish(night)
+        await journal.finish_night(died, self._started.wall, "died")
 
     async def _publish_if_possible(self) -> None:
         with suppress(Exception):  # the trouble itself is about to be raised

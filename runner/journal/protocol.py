@@ -145,8 +145,11 @@ class Journal(Protocol):
     async def finish_night(self, night: date, at: datetime, outcome: str) -> None:
         """The night's run came to its end, or what it left was cleared away."""
 
-    async def unclosed_nights(self) -> list[date]:
-        """Nights that were started and not finished, oldest first: a crash may have left something in their folders."""
+    async def unclosed_nights(self) -> dict[date, datetime]:
+        """Nights that were started and not finished, oldest first, each with its latest start.
+
+        A crash may have left something in their folders.
+        """
 
     async def events(self, job_id: int) -> list[EventRow]:
         """All that happened to one job, in order."""

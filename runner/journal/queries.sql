@@ -164,7 +164,7 @@ ON CONFLICT (night) DO UPDATE SET started_at = excluded.started_at, finished_at 
 UPDATE nights SET finished_at = :at, outcome = :outcome WHERE night = :night
 
 -- name: unclosed_nights
-SELECT night FROM nights WHERE finished_at IS NULL ORDER BY night
+SELECT night, started_at FROM nights WHERE finished_at IS NULL ORDER BY night
 
 -- name: last_night
 SELECT max(night) FROM nights

@@ -81,9 +81,10 @@ def last_night(connection: sqlite3.Connection) -> date | None:
 
 
 @rows.reading()
-def unclosed_nights(connection: sqlite3.Connection) -> list[date]:
-    """Nights that were started and not finished, oldest first."""
-    return [date.fromisoformat(night) for (night,) in connection.execute(QUERIES["unclosed_nights"])]
+def unclosed_nights(connection: sqlite3.Connection) -> dict[date, datetime]:
+    """Nights that were started and not finished, oldest first, each with its latest start."""
+    found = connection.execute(QUERIES["unclosed_nights"])
+    return {date.fromisoformat(night): datetime.fromisoformat(started) for night, started in found}
 
 
 @rows.reading()

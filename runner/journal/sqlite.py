@@ -276,7 +276,7 @@ class SqliteJournal:
         """See `Journal.finish_night`."""
         await self._write("finish_night", {"night": night.isoformat(), "at": moment(at), "outcome": outcome})
 
-    async def unclosed_nights(self) -> list[date]:
+    async def unclosed_nights(self) -> dict[date, datetime]:
         """See `Journal.unclosed_nights`."""
         return await self._writer.do(reads.unclosed_nights, Need.NOTHING)
 

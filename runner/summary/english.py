@@ -56,6 +56,7 @@ WORDS = {
     "reason.storage": "The night stopped because our files could no longer be written (disk full?). Tell the "
     "technical team.",
     "reason.internal": "The night stopped on an unforeseen fault of the program. Tell the technical team.",
+    "reason.died": "The night was cut off (power, the program killed). The next run went on from where it was.",
     "reason.other": "The night stopped before its end ({reason}).",
     # the parts of the page
     "part.act": "To do",

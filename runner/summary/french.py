@@ -60,6 +60,7 @@ WORDS = {
     "reason.storage": "La nuit s'est arrêtée parce que nos fichiers ne pouvaient plus être écrits (disque plein "
     "?). Prévenez l'équipe technique.",
     "reason.internal": "La nuit s'est arrêtée sur une erreur imprévue du programme. Prévenez l'équipe technique.",
+    "reason.died": "La nuit a été interrompue net (panne, programme tué). Le passage suivant l'a reprise là.",
     "reason.other": "La nuit s'est arrêtée avant la fin ({reason}).",
     # the parts of the page
     "part.act": "À faire",

@@ -26,7 +26,7 @@ __all__ = [
 
 Outcome = Literal["running", "ok", "failed", "incomplete"]
 
-BROKEN = frozenset({"storage", "internal", "locked"})
+BROKEN = frozenset({"storage", "internal", "locked", "died"})
 """Reasons for which a night cannot be called good, even where every job it knew of is finished."""
 
 
@@ -52,7 +52,7 @@ class Night:
         problems: faults of the manifest that stopped a tenant.
         notices: what is told though it is no fault.
         tenants: what people call them, by name.
-        reason: why it stopped early: `deadline`, `SIGTERM`, `SIGINT`, `storage`, `internal`; None if it did not.
+        reason: why it stopped early: `deadline`, `SIGTERM`, `SIGINT`, `storage`, `internal`, `died`, or None.
         timezone: of the times that people read.
         policy: the waiting rules, to say when a job is asked for again.
     """
