@@ -17,13 +17,11 @@ from types import MappingProxyType
 from typing import Final
 
 import anyio
-import anyio.lowlevel
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.clock import Clock, Instant, wait_for
-from runner.credentials import CredentialError
 from runner.errors import RunnerError
 from runner.jobs import agenda
 from runner.jobs import events as ev
@@ -31,10 +29,11 @@ from runner.jobs import model as m
 from runner.jobs.agenda import Action, Conclude, Do, Policy, Step, Wait
 from runner.jobs.machine import advance
 from runner.jobs.remedies import job_error
+from runner.keys import HOSTS_AHEAD, Keys
 from runner.output import Output
 from runner.pacing import BAD_ANSWERS, pause_seconds
 from runner.steps import Bearing, Memory, Outcome, Tools, Trouble, take
-from runner.turns import FIRST_RANK, LAST_RANK, Client, JournalPort, Limits, SenderPort, Tenant, Turn, Turns
+from runner.turns import LAST_RANK, Client, JournalPort, Limits, SenderPort, Tenant, Turn, Turns
 
 _log = structlog.get_logger("runner.engine")
 
@@ -46,10 +45,6 @@ GRACE_SECONDS: Final = 5.0
 """How long requests in flight may go on after the night was stopped."""
 LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
-KEYS_AT_A_TIME: Final = 8
-HOSTS_AHEAD: Final = 64
-"""While so many hosts wait for a place of what goes before polls, no further keys are fetched: requests go first. While
-so many tenants wait for their keys, no further ones are looked at."""
 
 Observer = Callable[[m.Job, m.Job, ev.Event], None]
 _PLACE: Final = Step.PLACE  # Python 3.11 makes a call of each look at an enum's member
@@ -136,8 +131,7 @@ class Engine:
         self._tasks = anyio.create_task_group()
         self._begun: list[int] = []
         self._unseen: deque[Tenant] = deque()
-        self._keyless: deque[Tenant] = deque()
-        self._key_fetchers = 0
+        self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._look_up)
         self._fatal: RunnerError | None = None
         self._free: list[_Hand] = []
         self._log = _log.bind()
@@ -188,14 +182,14 @@ class Engine:
                 self._wake = anyio.Event()
                 while self._timers and self._timers[0][0] <= present:
                     self._schedule(heapq.heappop(self._timers)[1], now)
-                while self._unseen and len(self._keyless) < HOSTS_AHEAD:
+                while self._unseen and self._keys.backlog < HOSTS_AHEAD:
                     self._look_at(self._unseen.popleft().jobs, now)
                 while (ready := self._next_turn(now)) is not None:
                     if self._free:
                         self._free.pop().give(ready)
                     else:
                         self._tasks.start_soon(self._take_turns, _Hand(ready))
-                self._start_fetching_keys()
+                self._keys.fetch()
                 next_moment = min(
                     self._timers[0][0] if self._timers else present + LONGEST_SLEEP_SECONDS,
                     self._turns.next_moment(),
@@ -301,11 +295,7 @@ class Engine:
             troubled = entry.troubles or entry.bad_answers
             self._turns.ask(tenant, id_, step.priority, LAST_RANK if troubled else None)
             return
-        tenant.waiting.append((id_, step.priority))
-        if not tenant.key_asked:
-            tenant.key_asked = True
-            self._keyless.append(tenant)
-            self._look_up()
+        self._keys.ask(tenant, id_, step.priority)
 
     def _next_turn(self, now: Instant) -> tuple[Turn, Step] | None:
         """The turn of whoever comes first and may send now, with the step to take in it."""
@@ -338,36 +328,6 @@ class Engine:
         elif lane:
             self._entries[lane[0]].not_before = agenda.free_at(job, self._clock.now(), self._policy)
             self._schedule(lane[0])
-
-    def _start_fetching_keys(self) -> None:
-        """A few work side by side, instead of a task for each of all tenants."""
-        if self._wants_keys():
-            for _ in range(min(KEYS_AT_A_TIME - self._key_fetchers, len(self._keyless))):
-                self._key_fetchers += 1
-                self._tasks.start_soon(self._fetch_keys)
-
-    def _wants_keys(self) -> bool:
-        return bool(self._keyless) and self._turns.backlog < HOSTS_AHEAD
-
-    async def _fetch_keys(self) -> None:
-        while self._wants_keys():
-            await self._fetch_key(self._keyless.popleft())
-            await anyio.lowlevel.checkpoint()  # one that is at hand is fetched without any wait
-        self._key_fetchers -= 1
-
-    async def _fetch_key(self, tenant: Tenant) -> None:
-        try:
-            tenant.key = await tenant.client.key()
-        except CredentialError as error:
-            self._park(tenant, m.ErrorCode.SECRET, str(error))
-        except Exception as error:  # noqa: BLE001 - a key ring may fail in any way; that is one tenant's trouble
-            self._log.warning("key.failed", tenant=tenant.client.name, error=type(error).__name__)
-            self._park(tenant, m.ErrorCode.SECRET, f"its keeper failed with {type(error).__name__}")
-        waiting, tenant.waiting = tenant.waiting, []
-        if tenant.key is not None:
-            for id_, priority in waiting:
-                self._turns.ask(tenant, id_, priority, min(priority, FIRST_RANK))
-        self._look_up()  # there is room to look at others
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -490,6 +450,9 @@ class Engine:
         entry.not_before = self._clock.now().boot_seconds + pause
         if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
             entry.tenant.domain.pause(entry.not_before)
+
+    def _park_keyless(self, tenant: Tenant, detail: str) -> None:
+        self._park(tenant, m.ErrorCode.SECRET, detail)
 
     def _park(self, tenant: Tenant, code: m.ErrorCode, detail: str) -> None:
         """After a refused or missing key the tenant's other jobs fail without further requests in this run."""

@@ -15,13 +15,14 @@ from msgspec.structs import replace
 
 from runner.app.nightly import JournalMemory, Nightly
 from runner.credentials import CredentialError, Secret
-from runner.engine import HOSTS_AHEAD, KEYS_AT_A_TIME, Engine
+from runner.engine import Engine
 from runner.errors import StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import FRESH_SECONDS, Policy, next_action
 from runner.jobs.machine import stamp
 from runner.journal import SqliteJournal
 from runner.journal.protocol import StaleHolderError
+from runner.keys import HOSTS_AHEAD, KEYS_AT_A_TIME
 from runner.lucca import Request
 from runner.manifest import Tenant
 from runner.output import Disk, Output

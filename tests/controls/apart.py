@@ -196,7 +196,7 @@ APART: Final = (
         "The debug log tells each key that is fetched.",
         (
             Change(
-                _ENGINE,
+                "runner/keys.py",
                 "tenant.key = await tenant.client.key()\n",
                 "tenant.key = await tenant.client.key()\n"
                 '            _log.debug("key.fetched", key=tenant.key.reveal())\n',
