@@ -125,15 +125,20 @@ def resume(gateway: str, manifest: str, output: str, night: str) -> None:
     acting.run(flags, Selection(), night, as_json=False)
 
 
-def fetch(journal: str) -> None:
-    """The same rows by sqlite3 alone."""
+def fetch(journal: str, night: str) -> None:
+    """The same rows by sqlite3 alone: unfinished jobs, which jobs this night worked on, and what was sent of late."""
+    from runner.clock import SystemClock
+    from runner.journal.queries import QUERIES, choosing
+    from runner.journal.sqlite import _since
+
+    now = SystemClock().now()
+    since = _since(now.boot_id, now.boot_seconds, now.wall)
     began = time.perf_counter()
     connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
-    jobs = connection.execute("SELECT id, kind, state, spec, snapshot FROM jobs ORDER BY id").fetchall()
-    events = connection.execute(
-        "SELECT job_id, state, at FROM events WHERE state IS NOT NULL ORDER BY job_id, number"
-    ).fetchall()
-    _tell(seconds=time.perf_counter() - began, jobs=len(jobs), events=len(events))
+    jobs = connection.execute(choosing("jobs_chosen", "choose_unfinished")).fetchall()
+    ((numbers,),) = connection.execute(QUERIES["numbers_of_night"], {"night": night}).fetchall()
+    spends = connection.execute(QUERIES["recent_spends"], since).fetchall()
+    _tell(seconds=time.perf_counter() - began, jobs=len(jobs), numbers_bytes=len(numbers), spends=len(spends))
 
 
 # ── reading manifests ────────────────────────────────────────────────────────────────────────────────────────────

@@ -295,7 +295,7 @@ def waiting(bench: Bench) -> list[Line]:
                 cores.append((child.cpu_seconds() - used) / (time.monotonic() - since) * 100)
                 memory.append(child.memory_bytes())
             database = place / "output" / ".runner" / "journal.db"
-            fetched.append(bench.probe("fetch", database, place=place)[0])
+            fetched.append(bench.probe("fetch", database, NIGHT, place=place)[0])
             server.reset()
             arguments = (server.url, place / "tenants.yaml", place / "output", NIGHT)
             resumed.append(bench.probe("resume", *arguments, place=place)[0])
@@ -327,7 +327,8 @@ def waiting(bench: Bench) -> list[Line]:
             [("sqlite3 fetch", reading)],
             [Goal("", taking.over(reading), 3), Goal("first request within", taking, 2)],
             "From the read manifest to the first request: journal opened, jobs matched with the plan, the engine "
-            "built. The manifest has a row of its own.",
+            "built. The manifest has a row of its own. Beside it the program's own queries: unfinished jobs, the "
+            "numbers of the night's, recent requests; fetched and dropped.",
         ),
     ]
 
