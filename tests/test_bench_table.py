@@ -1,8 +1,15 @@
-"""The benchmark's arithmetic and the page it writes. What it measures is looked at by people, never by tests."""
+"""The benchmark's arithmetic and the page it writes, and that peers can be started. What is measured is for people."""
 
+import os
+import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from tests.bench.makespan import Chance, bound_seconds
+from tests.bench.measure import serving
+from tests.bench.rows import QUICK, Bench
 from tests.bench.table import Figure, Goal, Row, Skipped, markdown, summary, svg
 
 
@@ -56,3 +63,13 @@ def test_a_night_is_no_shorter_than_its_slowest_tenant_allows() -> None:
     assert slow.least_seconds() == 2 * 60 + 1.0  # ten requests at four a minute
     assert bound_seconds([quick, slow]) == 121.0
     assert bound_seconds([quick] * 1000) == 9000 / 64
+
+
+@pytest.mark.parametrize("script", ["aiohttp_loop.py", "keeping_loop.py"])
+def test_a_peer_does_every_job_by_a_python_that_was_named_from_here(tmp_path: Path, script: str) -> None:
+    bench = Bench(tmp_path, QUICK, Path(os.path.relpath(sys.executable)), print)
+    assert bench.peers_python is not None
+    with serving(content_bytes=1000) as server:
+        bench.run_peer(bench.peers_python, script, server, 3, 2)
+        told = server.reset()
+    assert sum(told["requests"].values()) == 3 * 2 * 3

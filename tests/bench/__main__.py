@@ -30,6 +30,8 @@ def main() -> int:
         "--write", type=Path, help="the folder for bench.md and bench.svg; the README gets a summary"
     )
     given = parser.parse_args()
+    if given.peers is not None and not given.peers.is_file():
+        parser.error(f"--peers: there is no {given.peers}")
     sizes: Sizes = QUICK if given.quick else Sizes()
     if given.runs:
         sizes = replace(sizes, runs=given.runs)

@@ -52,6 +52,10 @@ class Bench:
     say: Callable[[str], None]
     _count: int = field(default=0)
 
+    def __post_init__(self) -> None:
+        if self.peers_python is not None:
+            self.peers_python = self.peers_python.absolute()  # Children are started in folders of their own.
+
     def place(self) -> Path:
         """An empty folder."""
         self._count += 1
