@@ -1,1 +1,1 @@
-"""Who is measured beside the program: each a script that does the same work in the plainest way. None imports it."""
+"""Who is measured beside the program: scripts that do the same `work` in the plainest way. None imports the program."""

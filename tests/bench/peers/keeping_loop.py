@@ -16,7 +16,6 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -24,12 +23,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-HEADERS = {
-    "Authorization": "lucca application=0",
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",
-}
-EXPORTS = "/api/v3/timmiexports"
+from tests.bench.peers.work import HEADERS, RUN, content, do_all, domain_of, jobs_of, latest, wanted
+
 SCHEMA = """
     CREATE TABLE jobs (id INTEGER PRIMARY KEY, state TEXT, snapshot TEXT) STRICT;
     CREATE TABLE events (job_id INTEGER, at REAL, name TEXT) STRICT;
@@ -144,20 +139,18 @@ async def export(
     session: aiohttp.ClientSession, journal: Journal, job: int, tenant: int, configuration: int, root: str
 ) -> None:
     """One job."""
-    domain = f"client-{tenant:05d}.ilucca.net"
+    domain = domain_of(tenant)
     headers = {"Host": domain}
     folder = f"{root}/{tenant}"
-    listing = f"{EXPORTS}?configurationId={configuration}&orderBy=createdAt,desc,id,desc&paging=0,1&fields=id,createdat"
     journal.spend(domain)
-    async with session.get(listing, headers=headers) as answer:
+    async with session.get(latest(configuration), headers=headers) as answer:
         (await answer.json())["data"]["items"]
     journal.spend(domain)
     await journal.record(job, "triggered", at=time.time())
-    wanted = {"endsAt": "2026-11-23T00:00:00", "configurationId": configuration}
-    async with session.post(f"{EXPORTS}/run?fields=id", json=wanted, headers=headers) as answer:
+    async with session.post(RUN, json=wanted(configuration), headers=headers) as answer:
         id_ = (await answer.json())["data"]["id"]
     journal.spend(domain)
-    async with session.get(f"{EXPORTS}/{id_}?fields=id,name,entries", headers=headers) as answer:
+    async with session.get(content(id_), headers=headers) as answer:
         body = await answer.read()
     name = f"{configuration}-{id_}.json"
     digest = await asyncio.to_thread(keep, folder, name, body)
@@ -169,17 +162,15 @@ async def export(
 async def main(url: str, tenants: int, exports: int, folder: str) -> None:
     """All jobs."""
     journal = Journal(f"{folder}/journal.db", tenants * exports)
-    jobs: Iterator[tuple[int, int]] = ((t, c + 1) for c in range(exports) for t in range(tenants))
-    numbered = enumerate(jobs)
 
-    async def work() -> None:
-        for number, (tenant, configuration) in numbered:
-            await export(session, journal, number, tenant, configuration, folder)
+    async def work(numbered: tuple[int, tuple[int, int]]) -> None:
+        number, (tenant, configuration) = numbered
+        await export(session, journal, number, tenant, configuration, folder)
 
     async with aiohttp.ClientSession(
         url, headers=HEADERS, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        await asyncio.gather(*(work() for _ in range(64)))
+        await do_all(enumerate(jobs_of(tenants, exports)), work)
 
 
 if __name__ == "__main__":
