@@ -1,21 +1,21 @@
 """The only outbound socket: sends one request of the Lucca wire to its host and gives back the answer.
 
 Owns aiohttp, time-outs, the least rate, and the question that decides about somebody's pay: may the bytes have
-left? Must not know jobs, the journal or what an answer means. Redirects are never followed:
-the key must not leave the host.
+left? Must not know jobs, the journal or what an answer means.
+
+Of aiohttp it takes connections, requests and responses, and no session: there is nothing that would follow a redirect
+(the key must not leave the host), send a request again by itself, keep a cookie or look for a proxy.
 """
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Self
 
 import aiohttp
-import anyio
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.connector import Connection
 from msgspec import Struct
 from yarl import URL
 
@@ -31,6 +31,13 @@ LEAST_RATE_BYTES_PER_SECOND: Final = 1000
 RATE_SPAN_SECONDS: Final = 10.0
 _SOCKET_READ_BYTES: Final = 256 * 1024
 _USER_AGENT: Final = "runner (nightly Lucca Timesheet batch)"
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout()
+_PARTS: Final = (
+    (aiohttp.BaseConnector, "connect"),
+    (aiohttp.ClientRequest, "send"),
+    (aiohttp.ClientResponse, "start"),
+)
+"""What is used of aiohttp besides its documented ways in."""
 
 
 class TransportError(Exception):
@@ -73,20 +80,21 @@ class Answer(Struct, frozen=True, gc=False):
 class Stream:
     """An answer whose body is still to be read, in `async with`: what is not read to its end costs a connection."""
 
-    def __init__(self, response: aiohttp.ClientResponse, clock: Clock) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, clock: Clock, limits: "_TimeLimits") -> None:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
         self._clock = clock
+        self._limits = limits
+        self._waited, self._size = 0.0, 0
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        if not self._response.content.is_eof():
+        if not self._response.closed:
             self._response.close()
-        self._response.release()
-        await self._response.wait_for_close()
+            await self._response.wait_for_close()
 
     @property
     def length_known(self) -> bool:
@@ -120,7 +128,7 @@ class Stream:
         total = 0
         try:
             decoder = decoder_of(self._encoding())
-            async for chunk in self._timely():
+            while chunk := await self._next():
                 for part in decoder.feed(chunk):
                     total += len(part)
                     if total > cap_bytes:
@@ -134,28 +142,26 @@ class Stream:
         except (aiohttp.ClientError, OSError) as error:
             raise LostError(f"the connection broke ({type(error).__name__})") from None
 
-    async def _timely(self) -> AsyncIterator[bytes]:
+    async def _next(self) -> bytes:
+        """What came next; nothing at the end."""
         content = self._response.content
-        waited, size = 0.0, 0  # only the waiting counts: a slow disk is not the host's fault
-        while True:
-            # What is here already needs no waiting, nor a limit to it. No more of it than one read of the socket gave:
-            # several would have to be copied together.
-            chunk = content.read_nowait(_SOCKET_READ_BYTES)
-            if not chunk and not content.at_eof():
-                before = self._clock.now().boot_seconds
-                with anyio.move_on_after(RATE_SPAN_SECONDS) as waiting:
-                    chunk = await content.readany()
-                if waiting.cancelled_caught:
-                    raise LostError("the answer came too slowly")
-                waited += self._clock.now().boot_seconds - before
-            if not chunk:
-                return
-            size += len(chunk)
-            yield chunk
-            if waited >= RATE_SPAN_SECONDS:
-                if size < LEAST_RATE_BYTES_PER_SECOND * waited:
-                    raise LostError("the answer came too slowly")
-                waited, size = 0.0, 0
+        # What is here already needs no waiting, nor a limit to it. No more of it than one read of the socket gave:
+        # several would have to be copied together.
+        chunk = content.read_nowait(_SOCKET_READ_BYTES)
+        if not chunk and not content.at_eof():
+            before = self._clock.now().boot_seconds
+            with self._limits.within(RATE_SPAN_SECONDS) as limit:
+                chunk = await content.readany()
+            if limit.reached:
+                raise LostError("the answer came too slowly")
+            # Only the waiting counts: a slow disk is not the host's fault.
+            self._waited += self._clock.now().boot_seconds - before
+        self._size += len(chunk)
+        if chunk and self._waited >= RATE_SPAN_SECONDS:
+            if self._size < LEAST_RATE_BYTES_PER_SECOND * self._waited:
+                raise LostError("the answer came too slowly")
+            self._waited, self._size = 0.0, 0
+        return chunk
 
     def _encoding(self) -> str:
         return self.headers.get("content-encoding", "identity").strip().casefold() or "identity"
@@ -195,33 +201,20 @@ class Transport:
         self._gateway = gateway.rstrip("/") if gateway else None
         self._connector = connector
         self._keep_open = keep_open
-        self._session: aiohttp.ClientSession | None = None
+        self._limits: _TimeLimits | None = None
 
     async def __aenter__(self) -> Self:
-        if not hasattr(aiohttp.ClientRequest, "send"):
-            # A POST that left would look as if it had not, and be sent again.
-            raise RuntimeError(
-                "this aiohttp does not tell when a request leaves: install one that the lock names"
-            )
-        self._session = aiohttp.ClientSession(
-            connector=self._connector or _connector(keep_open=self._keep_open),
-            auto_decompress=False,
-            read_bufsize=_SOCKET_READ_BYTES,  # or each read of the socket would stop it until it is taken
-            cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_Request,
-            trust_env=False,
-            skip_auto_headers=("Accept-Encoding",),
-            headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None),
-        )
-        # aiohttp would send a GET again by itself when a kept connection turns out dead: a request outside of
-        # the budget. The engine asks again instead. There is no public switch.
-        self._session._retry_connection = False  # noqa: SLF001
+        if not all(hasattr(kind, name) for kind, name in _PARTS):
+            raise RuntimeError("this aiohttp is put together otherwise: install one that the lock names")
+        if self._connector is None:
+            self._connector = _connector(keep_open=self._keep_open)
+        self._limits = _TimeLimits(asyncio.get_running_loop())
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._connector is not None and self._limits is not None:
+            self._limits.close()
+            await self._connector.close()
 
     async def send(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Answer:
         """Send a request that moves no data and read its answer.
@@ -242,7 +235,7 @@ class Transport:
         if request.purpose is Purpose.TRIGGER:
             seconds = self._timeouts.trigger_seconds
         sent = _Sent(left)
-        with anyio.move_on_after(seconds):
+        with self._within(seconds):
             async with await self._open(domain, key, request, sent) as stream:
                 return Answer(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
         raise _no_answer(sent, f"no answer in {seconds:g} s")
@@ -255,33 +248,51 @@ class Transport:
         sent = _Sent(left)
         seconds = self._timeouts.request_seconds
         stream = None
-        with anyio.move_on_after(seconds):
+        with self._within(seconds):
             stream = await self._open(domain, key, request, sent)
         if stream is None:
             raise _no_answer(sent, f"no answer in {seconds:g} s")
         async with stream:
             yield stream
 
+    def _within(self, seconds: float) -> "_TimeLimit":
+        assert self._limits is not None, "the transport is used inside its context"  # noqa: S101
+        return self._limits.within(seconds)
+
     async def _open(self, domain: str, key: Secret, request: Request, sent: "_Sent") -> Stream:
         """Send, and read the answer's head."""
-        assert self._session is not None, "the transport is used inside its context"  # noqa: S101
-        base = self._gateway or f"https://{domain}"
-        headers = {"Authorization": f"lucca application={key.reveal()}", "Accept": "application/json"}
-        if request.purpose is Purpose.DOWNLOAD:
-            headers["Accept"] = "*/*" if "download-" in request.target else "application/json"
+        assert self._connector is not None  # noqa: S101 - opened with the context
+        assert self._limits is not None  # noqa: S101 - the same
+        accepts = "*/*" if "/download-" in request.target else "application/json"
+        headers = {
+            "Host": domain,
+            "Authorization": f"lucca application={key.reveal()}",
+            "User-Agent": _USER_AGENT,
+            "Accept": accepts,
+            "Accept-Encoding": "identity",
+        }
         if request.body is not None:
             headers["Content-Type"] = "application/json"
-        if self._gateway:
-            headers["Host"] = domain
-        _SENT.set(sent)
+        url = URL((self._gateway or f"https://{domain}") + request.target, encoded=True)
+        wire = aiohttp.ClientRequest(
+            request.method, url, headers=headers, data=request.body, loop=self._limits.loop
+        )
         try:
-            response = await self._session.request(
-                request.method,
-                URL(base + request.target, encoded=True),
-                data=request.body,
-                headers=headers,
-                allow_redirects=False,
-            )
+            connection = await self._connector.connect(wire, [], _NO_TIMEOUT)
+            response = None
+            try:
+                assert connection.protocol is not None  # noqa: S101 - it was given just now
+                connection.protocol.set_response_params(
+                    auto_decompress=False, read_until_eof=True, read_bufsize=_SOCKET_READ_BYTES
+                )
+                sent.mark()
+                response = await wire.send(connection)
+                await response.start(connection)
+            except BaseException:
+                if response is not None:
+                    response.close()
+                connection.close()
+                raise
         except aiohttp.ClientConnectorCertificateError:
             raise UnreachableError("its certificate does not verify") from None
         except aiohttp.ClientConnectorDNSError as error:
@@ -294,10 +305,7 @@ class Transport:
             raise BrokenAnswerError("the answer is not HTTP") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _no_answer(sent, f"the connection broke ({type(error).__name__})") from None
-        if not sent.maybe:
-            response.close()
-            raise RuntimeError("an answer came to a request that was never seen to leave: another aiohttp?")
-        return Stream(response, self._clock)
+        return Stream(response, self._clock, self._limits)
 
 
 def _connector(*, keep_open: bool) -> aiohttp.BaseConnector:
@@ -353,16 +361,66 @@ class _Sent:
         self._left()
 
 
-_SENT: ContextVar[_Sent] = ContextVar("_SENT")
+class _TimeLimits:
+    """Ends what lasts too long. All share a timer: nearly everything ends early, and a timer each costs more."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.open: set[_TimeLimit] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def within(self, seconds: float) -> "_TimeLimit":
+        """What is done inside, in `with`, is cancelled and left after so many seconds."""
+        limit = _TimeLimit(self, self.loop.time() + seconds)
+        if self._timer is None or limit.at < self._timer.when():
+            self._look_again_at(limit.at)
+        return limit
+
+    def close(self) -> None:
+        """Nothing is bounded any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_again_at(self, at: float) -> None:
+        self.close()
+        self._timer = self.loop.call_at(at, self._look, at)
+
+    def _look(self, now: float) -> None:
+        self._timer = None
+        for limit in self.open:
+            if limit.at <= now:
+                limit.reach()
+        if later := [limit.at for limit in self.open if limit.at > now]:
+            self._look_again_at(min(later))
 
 
-class _Request(aiohttp.ClientRequest):
-    """A request that tells when it is about to be written. aiohttp's own tracing tells too, and costs more."""
+class _TimeLimit:
+    """One of them; of those that are within each other each tells for itself whether it was `reached`."""
 
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write it to a connection."""
-        _SENT.get().mark()
-        return await super().send(conn)
+    __slots__ = ("_cancelling", "_limits", "_task", "at", "reached")
+
+    def __init__(self, limits: _TimeLimits, at: float) -> None:
+        self.at = at
+        self.reached = False
+        self._limits = limits
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task(self._limits.loop)
+        assert task is not None  # noqa: S101 - coroutines run in tasks
+        self._task, self._cancelling = task, task.cancelling()
+        self._limits.open.add(self)
+        return self
+
+    def reach(self) -> None:
+        """The time is over."""
+        self.reached = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
+        self._limits.open.discard(self)
+        # As `asyncio.timeout` has it: whoever else cancelled the task meanwhile is not kept from it.
+        alone = self.reached and self._task.uncancel() <= self._cancelling
+        return alone and kind is asyncio.CancelledError
 
 
 def _no_answer(sent: _Sent, detail: str) -> TransportError:

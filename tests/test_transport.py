@@ -6,7 +6,7 @@ import gzip
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -361,17 +361,25 @@ async def test_a_transport_is_used_inside_its_context() -> None:
     await transport.__aexit__(None, None, None)
 
 
-async def test_an_answer_to_what_was_never_seen_to_leave_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with an aiohttp that writes its requests in another way: a sent POST would look as if it never left."""
-    monkeypatch.setattr("runner.transport._Request.send", aiohttp.ClientRequest.send)
-    with pytest.raises(RuntimeError, match="never seen to leave"):
-        await ask(answer(b"{}"))
+async def test_what_goes_wrong_in_the_midst_of_writing_may_have_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = aiohttp.ClientRequest.send
+
+    async def broken(request: aiohttp.ClientRequest, connection: Any) -> Any:
+        await send(request, connection)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(aiohttp.ClientRequest, "send", broken)
+    async with scripted(answer(b"{}")) as server, calling(server) as caller:
+        with pytest.raises(LostError):
+            await caller.send()
+    assert caller.left == 1
 
 
-async def test_with_an_aiohttp_that_does_not_tell_when_a_request_leaves_none_is_sent(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("part", ["BaseConnector.connect", "ClientRequest.send", "ClientResponse.start"])
+async def test_with_an_aiohttp_that_is_put_together_otherwise_nothing_is_sent(
+    part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(aiohttp.ClientRequest, "send")
+    monkeypatch.delattr(f"aiohttp.{part}")
     async with scripted(answer(b"{}")) as server:
         with pytest.raises(RuntimeError, match="install one that the lock names"):
             async with calling(server):
@@ -656,6 +664,60 @@ def test_a_slow_disk_is_not_held_against_the_host() -> None:
     pieces = [(0.0, b"x" * 1000)] * 10
     _, body, _ = in_virtual_time(slowly(answer(b"", length=10_000), *pieces), CSV, pause=60.0)
     assert len(body) == 10_000
+
+
+def in_a_silent_world(main: Callable[[VirtualClock, Caller], Awaitable[None]]) -> None:
+    async def body(clock: VirtualClock) -> None:
+        async with (
+            scripted(slowly(b"", (3600, answer(BODY)))) as server,
+            Transport(
+                clock, timeouts=Timeouts(), gateway=server.url, connector=VirtualConnector()
+            ) as transport,
+        ):
+            await main(clock, Caller(transport, DOMAIN))
+
+    run_virtual(body)
+
+
+def test_of_requests_in_flight_together_each_is_given_its_own_time() -> None:
+    ended: list[tuple[float, float]] = []
+
+    async def main(clock: VirtualClock, caller: Caller) -> None:
+        start = clock.now().boot_seconds
+
+        async def send(at: float, request: Request) -> None:
+            await clock.wait(at)
+            with pytest.raises(LostError, match="no answer in"):
+                await caller.send(request)
+            ended.append((at, clock.now().boot_seconds - start - at))
+
+        plan = [(0.0, ASK), (1.0, TRIGGER), (10.0, TRIGGER), (20.0, ASK), (70.0, TRIGGER), (71.0, ASK)]
+        await asyncio.gather(*(send(at, request) for at, request in plan))
+
+    in_a_silent_world(main)
+    assert [(at, round(seconds, 3)) for at, seconds in ended] == [
+        (1.0, 15.0),
+        (10.0, 15.0),
+        (0.0, 60.0),
+        (20.0, 60.0),
+        (70.0, 15.0),
+        (71.0, 60.0),
+    ]
+
+
+@pytest.mark.parametrize("seconds", [14.0, 15.0])
+def test_who_is_stopped_while_a_request_is_in_flight_does_not_take_it_for_a_late_answer(
+    seconds: float,
+) -> None:
+    async def main(clock: VirtualClock, caller: Caller) -> None:
+        loop = asyncio.get_running_loop()
+        sending = loop.create_task(caller.send(TRIGGER))
+        loop.call_at(loop.time() + seconds, sending.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert caller.left == 1
+
+    in_a_silent_world(main)
 
 
 async def test_a_flood_of_early_answers_ends_with_the_time_out() -> None:

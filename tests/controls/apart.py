@@ -10,6 +10,7 @@ _PACING: Final = "runner/pacing.py"
 _LOGS: Final = "runner/app/logs.py"
 _TRANSPORT: Final = "runner/transport.py"
 _TURNS: Final = "runner/turns.py"
+_ANSWERED: Final = "        return Stream(response, self._clock, self._limits)\n"
 
 APART: Final = (
     Control(
@@ -37,12 +38,14 @@ APART: Final = (
     ),
     Control(
         "silent-repetition",
-        "The library sends a GET again by itself, outside of the budget.",
+        "A GET that met a dead connection is sent again on the spot, outside of the budget.",
         (
             Change(
                 _TRANSPORT,
-                "self._session._retry_connection = False",
-                "self._session._retry_connection = True",
+                '            raise _no_answer(sent, f"the connection broke',
+                "            if request.body is None and sent.maybe:\n"
+                "                return await self._open(domain, key, request, _Sent(int))\n"
+                '            raise _no_answer(sent, f"the connection broke',
             ),
         ),
         ("tests/test_transport.py::test_a_stale_connection_gets_no_second_request_by_itself",),
@@ -143,7 +146,15 @@ APART: Final = (
     Control(
         "redirects-followed",
         "Redirects are followed, and the key with them to another host.",
-        (Change(_TRANSPORT, "allow_redirects=False", "allow_redirects=True"),),
+        (
+            Change(
+                _TRANSPORT,
+                _ANSWERED,
+                "        if 300 <= response.status < 400:\n"
+                '            self._gateway = str(url.join(URL(response.headers["Location"])).origin())\n'
+                f"            return await self._open(domain, key, request, sent)\n{_ANSWERED}",
+            ),
+        ),
         ("tests/test_transport.py::test_no_redirect_takes_the_key_to_another_host",),
     ),
     Control(
@@ -167,13 +178,30 @@ APART: Final = (
     Control(
         "proxy-of-the-environment",
         "Requests, and the keys in them, go through whatever proxy the environment names.",
-        (Change(_TRANSPORT, "trust_env=False", "trust_env=True"),),
+        (
+            Change(
+                _TRANSPORT,
+                "loop=self._limits.loop",
+                "loop=self._limits.loop, proxy=aiohttp.helpers.get_env_proxy_for_url(url)[0]",
+            ),
+        ),
         ("tests/test_transport.py::test_no_proxy_that_the_environment_names_sees_a_request",),
     ),
     Control(
         "cookies-kept",
         "A session made for one key is sent back with another key of the same host.",
-        (Change(_TRANSPORT, "cookie_jar=aiohttp.DummyCookieJar(),", ""),),
+        (
+            Change(
+                _TRANSPORT,
+                '"Accept-Encoding": "identity",\n',
+                '"Accept-Encoding": "identity",\n            **getattr(self, "cookies", {}),\n',
+            ),
+            Change(
+                _TRANSPORT,
+                _ANSWERED,
+                f'        self.cookies = {{"Cookie": response.headers.get("Set-Cookie", "")}}\n{_ANSWERED}',
+            ),
+        ),
         ("tests/test_transport.py::test_a_cookie_is_never_sent_back",),
     ),
     Control(

@@ -77,7 +77,7 @@ WHOLE: Final = (
     Control(
         "trickle-accepted",
         "An answer that comes a byte at a time is listened to for ever.",
-        (Change(_TRANSPORT, "if size < LEAST_RATE_BYTES_PER_SECOND * waited:", "if size < 0:"),),
+        (Change(_TRANSPORT, "if self._size < LEAST_RATE_BYTES_PER_SECOND", "if self._size < -1"),),
         ("tests/test_transport.py::test_a_body_that_comes_too_slowly_is_dropped",),
     ),
     Control(
