@@ -3,7 +3,7 @@
 Owns the road of a job through one run: from a state to its step, from the step's outcome to the journal, and
 the bearing of trouble. Who may go at which moment is `runner.turns`. Must not know the wire, SQL, files or
 pages. States change through `jobs.advance` alone; `_record` is its only caller here, and stores each change
-before anything follows from it.
+before anything follows from it that could not be found out again.
 
 Nobody waits in a task of his own: a job that waits is an entry in a heap, so ten thousand of them cost next to nothing.
 """
@@ -29,6 +29,7 @@ from runner.jobs import model as m
 from runner.jobs.agenda import Action, Conclude, Do, Policy, Step, Wait
 from runner.jobs.machine import advance
 from runner.jobs.remedies import job_error
+from runner.journal import Happened, happened
 from runner.keys import HOSTS_AHEAD, Keys
 from runner.output import Output
 from runner.pacing import BAD_ANSWERS, pause_seconds
@@ -57,11 +58,13 @@ class _Entry(Struct, gc=False):
 
     Attributes:
         lane: the numbers of the jobs that go one after the other, this one's among them; None for one that only looks.
+        riding: what happened last, where that is stored together with what happens next.
     """
 
     tenant: Tenant
     lane: list[int] | None
     opening: ev.Event | None = None
+    riding: Happened | None = None
     open: bool = True
     busy: bool = False
     troubles: int = 0
@@ -200,6 +203,7 @@ class Engine:
             await self._let_finish()
             self._tasks.cancel_scope.cancel()
         await self._put_away()
+        await self._store_riding()
         if self._fatal is not None:
             raise self._fatal
 
@@ -248,6 +252,12 @@ class Engine:
         temps = [temp for job in self.jobs.values() for staged in job.live.staged for _, temp in staged.parts]
         if temps:
             await self._output.discard(temps)
+
+    async def _store_riding(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for id_, entry in self._entries.items():
+                if entry.riding is not None and self._fatal is None:
+                    tasks.start_soon(self._guarded, id_, self._store(entry, self.jobs[id_]))
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
 
@@ -426,6 +436,7 @@ class Engine:
     async def _bear(self, id_: int, trouble: Trouble) -> None:
         """Wait trouble out; only answers that are no content are counted to an end."""
         entry, job = self._entries[id_], self.jobs[id_]
+        await self._store(entry, job)
         bad = trouble.bearing is Bearing.BAD_ANSWER
         attempt = entry.bad_answers if bad else entry.troubles
         if bad:
@@ -459,14 +470,31 @@ class Engine:
         tenant.parked = (code, detail)
         self._look_at(tenant.jobs, self._clock.now())
 
+    async def _store(self, entry: _Entry, job: m.Job, told: Happened | None = None) -> None:
+        """Store the job with what happened to it, and is not stored yet."""
+        events = [one for one in (entry.riding, told) if one is not None]
+        entry.riding = None  # at once: who is cancelled while he waits has it stored all the same
+        if events:
+            await self._journal.record(job, self._night, *events)
+
     async def _record(self, id_: int, event: ev.Event) -> m.Job:
-        """Let the event happen to the job: stored first, then known."""
+        """Let the event happen to the job: stored first, then known; but for what the next run would find out again.
+
+        That is stored together with what happens next, in one flush: an intent with the baseline it goes by, the names
+        of files with the answer that told their number. A crash before is one before it was recorded. Where the job
+        has to wait because of trouble, and at the end of the run, it is stored by itself.
+        """
         before = self.jobs[id_]
         now = self._clock.now()
         after = advance(before, event, now)
         if replace(after, live=before.live) != before:  # what lives only in this run is not stored
+            entry = self._entries[id_]
             note = event.why if isinstance(event, ev.TriggerLetGo) else ""
-            await self._journal.record(before, after, type(event).__name__, self._night, now.wall, note)
+            told = happened(type(event).__name__, before, after, now.wall, note)
+            if entry.riding is None and agenda.found_again(before, after):
+                entry.riding = told
+            else:
+                await self._store(entry, after, told)
             self.touched.add(id_)
         self.jobs[id_] = after
         if before.live.staged and not after.live.staged and not isinstance(event, ev.Placed):

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -24,7 +24,7 @@ from msgspec import Struct
 from runner.clock import Clock
 from runner.credentials import Secret
 from runner.jobs.model import ErrorCode, Job
-from runner.journal import Spend
+from runner.journal import Happened, Spend
 from runner.lucca import Purpose, Request, announcement
 from runner.pacing import SlidingWindow
 from runner.transport import Answer, BrokenAnswerError, Stream
@@ -56,9 +56,7 @@ LAST_RANK: Final = 2
 class JournalPort(Protocol):
     """What a run asks of the journal."""
 
-    async def record(
-        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
-    ) -> None:
+    async def record(self, job: Job, night: date, *events: Happened) -> None:
         """Store a change, durably, before returning."""
 
     async def spend(self, spend: Spend) -> None:

@@ -5,7 +5,7 @@ import errno
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +20,7 @@ from runner.errors import StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import FRESH_SECONDS, Policy, next_action
 from runner.jobs.machine import stamp
-from runner.journal import SqliteJournal
+from runner.journal import Happened, SqliteJournal
 from runner.journal.protocol import StaleHolderError
 from runner.keys import HOSTS_AHEAD, KEYS_AT_A_TIME
 from runner.lucca import Request
@@ -472,12 +472,10 @@ class FailingJournal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
 
-    async def record(
-        self, before: m.Job, after: m.Job, event: str, night: date, at: datetime, note: str = ""
-    ) -> None:
-        if event == self._event:
+    async def record(self, job: m.Job, night: date, *events: Happened) -> None:
+        if self._event in [one.event for one in events]:
             raise self._error
-        await self._journal.record(before, after, event, night, at, note)
+        await self._journal.record(job, night, *events)
 
 
 FULL = StorageError("journal.db: the disk is full")
@@ -513,6 +511,35 @@ def test_a_journal_that_fails_stops_the_run_and_what_is_stored_goes_on_next_time
     assert again.error is None
     assert [name for name in again.files() if "/." in name] == []
     assert (len(told.triggers), len(again.triggers)) in {(0, 1), (1, 1), (1, 0)}
+
+
+@pytest.mark.parametrize(
+    "troubled, stored",
+    [
+        (0, ["Listed Triggered", "TriggerAnswered Named", "Placed"]),
+        (2, ["Listed Triggered", "TriggerAnswered", "Named", "Placed"]),
+    ],
+    ids=["at once", "a download that has to wait"],
+)
+def test_what_the_next_run_would_find_out_again_is_stored_with_what_follows_unless_that_has_to_wait(
+    troubled: int, stored: list[str], tmp_path: Path
+) -> None:
+    batches: list[str] = []
+
+    class Noting:
+        def __init__(self, journal: SqliteJournal) -> None:
+            self._journal = journal
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._journal, name)
+
+        async def record(self, job: m.Job, night: date, *events: Happened) -> None:
+            batches.append(" ".join(one.event for one in events))
+            await self._journal.record(job, night, *events)
+
+    setting = Setting(journal=Noting, bend=first(troubled, "content", Status(503)))
+    assert night(tmp_path, [tenant(exports=[export()])], setting=setting).code == 0
+    assert batches == stored
 
 
 def test_an_output_that_fails_stops_the_run(tmp_path: Path) -> None:
@@ -576,6 +603,13 @@ def test_a_stop_before_the_first_request_sends_none(tmp_path: Path) -> None:
     told = night(tmp_path, [tenant(exports=[export()])], setting=Setting(beside=stopping(0.0)))
     assert told.code == 143
     assert len(told.asked()) <= 1
+
+
+def test_a_stop_after_the_first_look_stores_what_it_told(tmp_path: Path) -> None:
+    setting = Setting(requests_per_minute=1, beside=stopping(3.0))
+    told = night(tmp_path, [tenant(exports=[export()])], setting=setting)
+    assert (told.code, [record.kind for record in told.asked()]) == (143, ["list"])
+    assert told.journaled["acme/payroll"].baseline_id == 340
 
 
 def test_a_stop_leaves_nothing_beside_its_place(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from runner.jobs.model import (
     TemplateId,
     Transition,
 )
-from runner.journal import EventRow, Journal, Spend, StaleHolderError, hold
+from runner.journal import EventRow, Journal, Spend, StaleHolderError, happened, hold
 from runner.journal.protocol import RECENT_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -141,7 +141,7 @@ async def test_a_new_job_is_pending_and_stays_when_the_journal_is_taken_again(st
 async def test_a_job_that_is_known_already_is_returned_as_it_is(journal: Journal) -> None:
     (job,) = await made(journal)
     done = entered(job, State.DOWNLOADING, remote_ids=(290,))
-    await journal.record(job, done, "Listed", NIGHT, AT)
+    await journal.record(done, NIGHT, happened("Listed", job, done, AT))
     again = await journal.create([export(2), export(1, tenant="other", formats=("json", "csv"))], NIGHT)
     assert again[1] == done
     assert again[0].id != job.id
@@ -173,7 +173,7 @@ async def test_thirty_thousand_jobs_are_made_and_found_at_once(tmp_path: Path) -
 async def test_what_is_downloaded_failed_or_skipped_is_not_unfinished(journal: Journal, state: State) -> None:
     (job,) = await made(journal)
     after = replace(job, state=state)
-    await journal.record(job, after, "Happened", NIGHT, AT)
+    await journal.record(after, NIGHT, happened("Happened", job, after, AT))
     assert len(await journal.unfinished()) == (not after.finished)
 
 
@@ -218,7 +218,7 @@ async def test_every_field_of_a_job_comes_back(tmp_path_factory: pytest.TempPath
         async with make(tmp_path_factory.mktemp("round")).take() as journal:
             job, _ = await made(journal, export(), report())
             after = replace(job, **known, live=Live(polls=3))
-            await journal.record(job, after, "Happened", NIGHT, AT)
+            await journal.record(after, NIGHT, happened("Happened", job, after, AT))
             found = await journal.find([job.spec.identity])
             assert found == {job.spec.identity: replace(after, live=Live())}
 
@@ -245,7 +245,9 @@ async def test_the_body_of_a_template_is_left_to_the_manifest(journal: Journal) 
 
 async def test_a_changed_manifest_changes_the_spec_and_nothing_else(journal: Journal) -> None:
     job, other = await made(journal, export(1), export(2))
-    await journal.record(job, entered(job, State.POLLING), "Happened", NIGHT, AT)
+    await journal.record(
+        entered(job, State.POLLING), NIGHT, happened("Happened", job, entered(job, State.POLLING), AT)
+    )
     changed = export(1, formats=("json", "csv"), tenant="acme-2", name="wages", due=date(2026, 12, 1))
     await journal.refresh_spec([replace(job, spec=changed)])
     await journal.refresh_spec([])
@@ -260,9 +262,11 @@ async def test_events_tell_the_job_story_with_the_states_it_entered(journal: Jou
     (job,) = await made(journal)
     later = AT + timedelta(minutes=5)
     listed = replace(job, baseline_id=0)
-    await journal.record(job, listed, "Listed", NIGHT, AT)
+    await journal.record(listed, NIGHT, happened("Listed", job, listed, AT))
     triggered = entered(listed, State.TRIGGERED, later, triggers=(stamp(),))
-    await journal.record(listed, triggered, "Triggered", NIGHT + timedelta(days=1), later, "the first")
+    await journal.record(
+        triggered, NIGHT + timedelta(days=1), happened("Triggered", listed, triggered, later, "the first")
+    )
     assert await journal.unfinished() == [triggered]
     assert await journal.events(job.id) == [
         EventRow(AT, NIGHT, "Listed", None, "", journal.epoch),
@@ -277,8 +281,12 @@ async def test_a_night_holds_the_jobs_made_in_it_and_those_to_which_something_ha
     first, second = await made(journal, export(1), export(2))
     morrow = NIGHT + timedelta(days=1)
     (third,) = await journal.create([export(3)], morrow)
-    await journal.record(second, replace(second, baseline_id=7), "Listed", morrow, AT)
-    await journal.record(second, replace(second, baseline_id=7), "Listed", morrow, AT)
+    await journal.record(
+        replace(second, baseline_id=7), morrow, happened("Listed", second, replace(second, baseline_id=7), AT)
+    )
+    await journal.record(
+        replace(second, baseline_id=7), morrow, happened("Listed", second, replace(second, baseline_id=7), AT)
+    )
     second_then = replace(second, baseline_id=7)
     assert await journal.of_night(NIGHT) == (frozenset({first.id, second.id}), [first, second_then])
     assert await journal.of_night(morrow) == (frozenset({second.id, third.id}), [second_then, third])
@@ -303,7 +311,7 @@ async def test_an_unfinished_job_that_wants_what_is_wanted_today_holds_that_very
     templated = report(template=TemplateBody(b'{"id": 0}', "abc"))
     jobs = await made(journal, export(1), export(2), templated)
     after = entered(jobs[1], State.POLLING, baseline_id=7, triggers=(stamp(),))
-    await journal.record(jobs[1], after, "Listed", NIGHT, AT)
+    await journal.record(after, NIGHT, happened("Listed", jobs[1], after, AT))
     wanted: list[Spec] = [export(3), templated, export(1, name="wages"), export(2)]
     unfinished = await journal.unfinished(wanted)
     assert unfinished == [jobs[0], after, replace(jobs[2], spec=templated)]
@@ -314,7 +322,9 @@ async def test_a_record_with_an_impossible_event_changes_nothing(journal: Journa
     (job,) = await made(journal)
     nameless: Any = None
     with pytest.raises(StorageError):
-        await journal.record(job, entered(job, State.FAILED), nameless, NIGHT, AT)
+        await journal.record(
+            entered(job, State.FAILED), NIGHT, happened(nameless, job, entered(job, State.FAILED), AT)
+        )
     assert await journal.unfinished() == [job]
     assert await journal.events(job.id) == []
 
@@ -323,7 +333,7 @@ async def test_a_job_that_is_not_there_cannot_be_recorded(journal: Journal) -> N
     (job,) = await made(journal)
     stray = replace(job, id=job.id + 1)
     with pytest.raises(StorageError, match=r"no job 2 \(acme/payroll\).*To do:"):
-        await journal.record(stray, stray, "Happened", NIGHT, AT)
+        await journal.record(stray, NIGHT, happened("Happened", stray, stray, AT))
     with pytest.raises(StorageError, match="no job 2"):
         await journal.refresh_spec([job, stray])
 
@@ -351,7 +361,9 @@ async def test_a_look_is_owed_to_late_twins_and_to_exports_that_never_came(journ
     jobs = await journal.create([spec for spec, *_ in outcomes], NIGHT)
     for job, (_, state, triggers, error, _) in zip(jobs, outcomes, strict=True):
         await journal.record(
-            job, replace(job, state=state, triggers=triggers, error=error), "Happened", NIGHT, AT
+            replace(job, state=state, triggers=triggers, error=error),
+            NIGHT,
+            happened("Happened", job, replace(job, state=state, triggers=triggers, error=error), AT),
         )
     owing = [job.spec for job in await journal.owing_a_look(since)]
     assert owing == [spec for spec, *_, owed in outcomes if owed]
@@ -365,7 +377,7 @@ async def test_failed_jobs_are_found_by_their_error(journal: Journal) -> None:
         for job, code in zip(jobs[:3], codes, strict=True)
     ]
     for job, after in zip(jobs, failed, strict=False):
-        await journal.record(job, after, "Failed", NIGHT, AT)
+        await journal.record(after, NIGHT, happened("Failed", job, after, AT))
     assert await journal.failed_with([ErrorCode.STORAGE, ErrorCode.SECRET]) == [failed[0], failed[2]]
     assert await journal.failed_with(frozenset(ErrorCode)) == failed
     assert await journal.failed_with([]) == []
@@ -386,14 +398,22 @@ async def test_a_stale_holder_is_refused_and_writes_nothing(store: Store) -> Non
         job, other = await made(journal, export(1), export(2))
         store.overtake(job)
         with pytest.raises(StaleHolderError, match="another runner took the journal") as refusal:
-            await journal.record(job, entered(job, State.TRIGGERED), "Triggered", NIGHT, AT)
+            await journal.record(
+                entered(job, State.TRIGGERED),
+                NIGHT,
+                happened("Triggered", job, entered(job, State.TRIGGERED), AT),
+            )
         with pytest.raises(StaleHolderError):
             await journal.refresh_spec([replace(job, spec=export(1, name="wages"))])
         assert issubclass(StaleHolderError, RunnerError)
         assert refusal.value.exit_code == 5
         assert await journal.unfinished() == [job, other]
         assert await journal.events(job.id) == []
-        await journal.record(other, entered(other, State.TRIGGERED), "Triggered", NIGHT, AT)
+        await journal.record(
+            entered(other, State.TRIGGERED),
+            NIGHT,
+            happened("Triggered", other, entered(other, State.TRIGGERED), AT),
+        )
 
 
 async def test_once_the_journal_is_taken_its_old_holder_writes_nothing_at_all(store: Store) -> None:
@@ -401,7 +421,11 @@ async def test_once_the_journal_is_taken_its_old_holder_writes_nothing_at_all(st
         (job,) = await made(journal)
         store.overtake()
         with pytest.raises(StaleHolderError):
-            await journal.record(job, entered(job, State.TRIGGERED), "Triggered", NIGHT, AT)
+            await journal.record(
+                entered(job, State.TRIGGERED),
+                NIGHT,
+                happened("Triggered", job, entered(job, State.TRIGGERED), AT),
+            )
         with pytest.raises(StaleHolderError):
             await journal.create([export(2)], NIGHT)
         assert await journal.unfinished() == [job]

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from runner.clock import Instant
 from runner.errors import StorageError
 from runner.jobs.model import ExportSpec, FileRecord, Job, ReportSpec, State, TemplateId, Transition
-from runner.journal import FileRow, JournalReader, Meta, NightRow, Spend, SqliteJournal, hold
+from runner.journal import FileRow, JournalReader, Meta, NightRow, Spend, SqliteJournal, happened, hold
 from runner.journal.database import MEMORY, open_for_writing, told
 from runner.journal.place import network_file_system
 from runner.journal.queries import MIGRATIONS, QUERIES, choosing
@@ -163,9 +163,15 @@ async def test_a_disk_that_fills_up_is_told_and_what_was_stored_stays(path: Path
     async with hold(path) as journal:
         (job,) = await journal.create([SPEC], NIGHT)
         with no_room(), pytest.raises(StorageError, match=r"its disk failed to read or write .*To do:"):
-            await journal.record(job, replace(job, state=State.FAILED), "Failed", NIGHT, AT)
+            await journal.record(
+                replace(job, state=State.FAILED),
+                NIGHT,
+                happened("Failed", job, replace(job, state=State.FAILED), AT),
+            )
         assert await journal.unfinished() == [job]
-        await journal.record(job, replace(job, baseline_id=1), "Listed", NIGHT, AT)
+        await journal.record(
+            replace(job, baseline_id=1), NIGHT, happened("Listed", job, replace(job, baseline_id=1), AT)
+        )
     with JournalReader(path) as reader:
         assert [job.baseline_id for job in reader.jobs()] == [1]
 
@@ -237,7 +243,11 @@ async def test_a_journal_of_version_1_is_read_and_written_on(path: Path) -> None
         assert (exported.baseline_id, exported.remote_ids, exported.triggers[0].wall) == (289, (290,), AT)
         assert isinstance(reported.spec, ReportSpec)
         assert reported.spec.template == TemplateId(12)
-        await journal.record(exported, replace(exported, state=State.DOWNLOADED), "Placed", NIGHT, AT)
+        await journal.record(
+            replace(exported, state=State.DOWNLOADED),
+            NIGHT,
+            happened("Placed", exported, replace(exported, state=State.DOWNLOADED), AT),
+        )
         assert await journal.unfinished() == [reported]
 
 
@@ -403,7 +413,7 @@ async def test_a_row_that_nobody_wrote_is_damage_and_no_fault_of_ours(path: Path
     async with hold(path) as journal:
         (job,) = await journal.create([SPEC], NIGHT)
         begun = replace(job, state=State.DOWNLOADING, history=(Transition(State.DOWNLOADING, AT),))
-        await journal.record(job, begun, "Listed", NIGHT, AT)
+        await journal.record(begun, NIGHT, happened("Listed", job, begun, AT))
         await journal.start_night(NIGHT, AT)
         await journal.spend(Spend("acme.ilucca.net", "now", 100.0, AT))
         await journal.first_nights([("acme.ilucca.net", "times")], NIGHT)
@@ -514,7 +524,7 @@ async def filled(journal: SqliteJournal) -> list[Job]:
     done = replace(
         first, state=State.DOWNLOADED, files=(placed, named), history=(Transition(State.DOWNLOADED, AT),)
     )
-    await journal.record(first, done, "Placed", morrow, AT)
+    await journal.record(done, morrow, happened("Placed", first, done, AT))
     return [done, second]
 
 

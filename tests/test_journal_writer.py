@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from runner.errors import StorageError
 from runner.jobs.model import ExportSpec, Job, State, Transition
-from runner.journal import JournalReader, Spend, SqliteJournal, StaleHolderError, hold
+from runner.journal import JournalReader, Spend, SqliteJournal, StaleHolderError, happened, hold
 from runner.journal.database import open_for_writing
 from runner.journal.writer import Need, Transactions, Writer
 
@@ -45,7 +45,7 @@ def polling(job: Job) -> Job:
 
 
 async def record(journal: SqliteJournal, job: Job) -> None:
-    await journal.record(job, polling(job), "Happened", NIGHT, AT)
+    await journal.record(polling(job), NIGHT, happened("Happened", job, polling(job), AT))
 
 
 async def record_all(journal: SqliteJournal, jobs: list[Job]) -> list[BaseException | None]:

@@ -15,7 +15,7 @@ from runner.errors import StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import free_at
 from runner.jobs.machine import stamp
-from runner.journal import SqliteJournal
+from runner.journal import Happened, SqliteJournal
 from runner.output import Disk, Output
 from runner.sandbox import Configuration, Fault, RequestRecord, StaffExport, Status, TenantScenario, Trigger
 from tests.nights import DOMAIN, TONIGHT, Setting, export, night, report, tenant
@@ -69,10 +69,10 @@ def test_a_file_that_a_crash_left_unsaid_is_told_even_by_a_run_that_is_stopped_a
     tmp_path: Path,
 ) -> None:
     class DiesBeforeSayingIt(Around):
-        async def record(self, before: m.Job, after: m.Job, event: str, *rest: Any) -> None:
-            if event == "Placed":
+        async def record(self, job: m.Job, night: date, *events: Happened) -> None:
+            if "Placed" in [one.event for one in events]:
                 raise StorageError("it died here")
-            await self._journal.record(before, after, event, *rest)
+            await self._journal.record(job, night, *events)
 
     class TakesItsTime(Around):
         async def start_night(self, *told: Any) -> None:
@@ -97,9 +97,9 @@ def test_a_poll_that_tells_nothing_new_is_not_recorded(tmp_path: Path) -> None:
     recorded: list[str] = []
 
     class Noting(Around):
-        async def record(self, before: m.Job, after: m.Job, event: str, *rest: Any) -> None:
-            recorded.append(event)
-            await self._journal.record(before, after, event, *rest)
+        async def record(self, job: m.Job, night: date, *events: Happened) -> None:
+            recorded.extend(one.event for one in events)
+            await self._journal.record(job, night, *events)
 
     slow = Configuration(triggers=(Trigger(seconds=1800.0),))
     host = TenantScenario(domain=DOMAIN, requests_per_minute=100_000, configurations=(slow,))
@@ -173,7 +173,7 @@ class Prepared:
     async def unclosed_nights(self) -> dict[date, datetime]:
         for wanted in self._jobs:
             (job,) = await self._journal.create([wanted.spec], TONIGHT)
-            await self._journal.record(job, replace(wanted, id=job.id), "Prepared", TONIGHT, NIGHT)
+            await self._journal.record(replace(wanted, id=job.id), TONIGHT, Happened("Prepared", NIGHT))
         return await self._journal.unclosed_nights()
 
 

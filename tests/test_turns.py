@@ -11,7 +11,7 @@ from runner.clock import Instant
 from runner.credentials import Secret
 from runner.jobs.agenda import Step
 from runner.jobs.model import Job
-from runner.journal import Spend
+from runner.journal import Happened, Spend
 from runner.lucca import Purpose, Request
 from runner.pacing import ARRIVES_WITHIN_SECONDS, MARGIN_SECONDS, WINDOW_SECONDS
 from runner.transport import Answer, NotSentError, Stream
@@ -46,9 +46,7 @@ class Host:
         self.seconds = 0.0
         self.clock: Hand | None = None
 
-    async def record(
-        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
-    ) -> None:
+    async def record(self, job: Job, night: date, *events: Happened) -> None:
         raise AssertionError("turns record nothing")
 
     async def spend(self, spend: Spend) -> None:

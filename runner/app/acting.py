@@ -27,6 +27,7 @@ from runner.errors import StorageError, UsageError
 from runner.jobs.events import Retried
 from runner.jobs.machine import advance, stamp
 from runner.jobs.model import ErrorCode
+from runner.journal import happened
 from runner.manifest import key_warnings, starter_manifest
 from runner.plan import plan
 from runner.settings import Settings
@@ -164,7 +165,7 @@ async def _retry(
                 continue
             after = advance(job, Retried(stamp(now)), now)
             note = f"by {who}" + (f": {reason}" if reason else "")
-            await journal.record(job, after, Retried.__name__, today, now.wall, note)
+            await journal.record(after, today, happened(Retried.__name__, job, after, now.wall, note))
             retried.append(f"{job.label} of {spec.due.isoformat()}")
     return retried
 

@@ -4,7 +4,14 @@ Owns all SQL. Must not know how anything is sent, nor decide what a job does nex
 """
 
 from runner.journal.place import refuse_links
-from runner.journal.protocol import EventRow, Journal, Spend, StaleHolderError
+from runner.journal.protocol import (
+    EventRow,
+    Happened,
+    Journal,
+    Spend,
+    StaleHolderError,
+    happened,
+)
 from runner.journal.reader import JournalReader, Meta
 from runner.journal.reads import NightRow
 from runner.journal.rows import FileRow
@@ -15,6 +22,7 @@ hold = SqliteJournal.hold
 __all__ = [
     "EventRow",
     "FileRow",
+    "Happened",
     "Journal",
     "JournalReader",
     "Meta",
@@ -22,6 +30,7 @@ __all__ = [
     "Spend",
     "SqliteJournal",
     "StaleHolderError",
+    "happened",
     "hold",
     "refuse_links",
 ]

@@ -55,6 +55,20 @@ class EventRow:
     epoch: int
 
 
+class Happened(Struct, frozen=True, gc=False):
+    """An event to store: what happened, when, which state was entered, a word for people."""
+
+    event: str
+    at: datetime
+    entered: State | None = None
+    note: str = ""
+
+
+def happened(event: str, before: Job, after: Job, at: datetime, note: str = "") -> Happened:
+    """This event, that made the job `after` of `before`: it entered a state if that had another."""
+    return Happened(event, at, None if after.state is before.state else after.state, note)
+
+
 class Journal(Protocol):
     """What is known of every job, and survives. Jobs come in the order they were made, without `live`.
 
@@ -95,12 +109,8 @@ class Journal(Protocol):
     async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
         """One pending job per spec, in their order. A job whose identity is known already is returned as it is."""
 
-    async def record(
-        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
-    ) -> None:
-        """Store what became of a job together with the event that did it, both or neither.
-
-        The event tells the state that it entered if `before` had another.
+    async def record(self, job: Job, night: date, *events: Happened) -> None:
+        """Store what became of a job together with the events that did it, in their order: all or nothing.
 
         Raises:
             StaleHolderError: a newer holder has written this job; nothing was written.

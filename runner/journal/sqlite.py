@@ -16,7 +16,7 @@ from runner.jobs.model import ErrorCode, Identity, Job, Spec
 from runner.journal import reads, rows
 from runner.journal.database import MEMORY, open_for_writing, telling
 from runner.journal.place import MOUNTS, Lock, make_place, real_path, refuse_network
-from runner.journal.protocol import RECENT_SECONDS, EventRow, Spend
+from runner.journal.protocol import RECENT_SECONDS, EventRow, Happened, Spend
 from runner.journal.queries import QUERIES
 from runner.journal.rows import day, moment
 from runner.journal.writer import Need, Transactions, Writer, stale
@@ -147,19 +147,28 @@ class SqliteJournal:
 
         return await self._writer.do(work, Need.POWER)
 
-    async def record(
-        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
-    ) -> None:
+    async def record(self, job: Job, night: date, *events: Happened) -> None:
         """See `Journal.record`."""
         # Not by name: for each name SQLite would be asked anew, without the interpreter.
-        snapshot = (after.id, self.epoch, *rows.snapshot_values(after))
-        entered = None if after.state is before.state else after.state.value
-        happened = (after.id, self.epoch, moment(at), day(night), event, entered, note)
+        snapshot = (job.id, self.epoch, *rows.snapshot_values(job))
+        happened = [
+            (
+                job.id,
+                self.epoch,
+                moment(one.at),
+                day(night),
+                one.event,
+                None if one.entered is None else one.entered.value,
+                one.note,
+            )
+            for one in events
+        ]
 
         def work(connection: sqlite3.Connection) -> None:
             if connection.execute(_RECORD_SNAPSHOT, snapshot).rowcount == 0:
-                self._refuse(connection, after)
-            connection.execute(_RECORD_EVENT, happened)
+                self._refuse(connection, job)
+            for values in happened:
+                connection.execute(_RECORD_EVENT, values)
 
         await self._writer.do(work, Need.POWER)
 

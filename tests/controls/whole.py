@@ -208,8 +208,8 @@ WHOLE: Final = (
         (
             Change(
                 "runner/journal/sqlite.py",
-                "connection.execute(_RECORD_EVENT, happened)\n\n        await self._writer.do(work, Need.POWER)",
-                "connection.execute(_RECORD_EVENT, happened)\n\n        await self._writer.do(work, Need.PROCESS)",
+                "connection.execute(_RECORD_EVENT, values)\n\n        await self._writer.do(work, Need.POWER)",
+                "connection.execute(_RECORD_EVENT, values)\n\n        await self._writer.do(work, Need.PROCESS)",
             ),
         ),
         ("tests/test_journal_writer.py::test_a_lone_call_waits_for_nobody",),

@@ -15,14 +15,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 from runner.app import acting, nightly, stores
 from runner.credentials import Secret
 from runner.jobs.model import Job
-from runner.journal import SqliteJournal, database, hold, sqlite
+from runner.journal import Happened, SqliteJournal, database, hold, sqlite
 from runner.journal.place import MOUNTS
 from runner.lucca import Request
 from runner.output import Disk
@@ -135,11 +135,13 @@ class MortalJournal:
         method = getattr(self._journal, name)
         return functools.partial(self._write, f"journal {name}", method) if name in _WRITES else method
 
-    async def record(
-        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
-    ) -> None:
-        place = f"{after.spec.kind} {event}"
-        await self._write(place, self._journal.record, before, after, event, night, at, note)
+    async def record(self, job: Job, night: date, *events: Happened) -> None:
+        places = [f"{job.spec.kind} {one.event}" for one in events]
+        for place in places:
+            self._reaper.at("before", place)
+        await self._journal.record(job, night, *events)
+        for place in places:
+            self._reaper.at("after", place)
 
     async def _write(self, place: str, method: Callable[..., Any], *args: Any) -> Any:
         self._reaper.at("before", place)

@@ -24,7 +24,7 @@ from runner.errors import RunnerError
 from runner.jobs.events import Retried
 from runner.jobs.machine import advance, stamp
 from runner.jobs.model import ErrorCode, Identity, Job
-from runner.journal import JournalReader, SqliteJournal
+from runner.journal import JournalReader, SqliteJournal, happened
 from runner.journal import hold as hold_journal
 from runner.manifest.model import Tenant
 from runner.output import Output
@@ -302,8 +302,8 @@ class Theatre:
         now = self._clock.now()
         for job in await journal.failed_with(list(ErrorCode)):
             after = advance(job, Retried(stamp(now)), now)
-            await journal.record(job, after, "Retried", run.night, now.wall)
-            self.witness.recorded(job, after, "Retried")
+            await journal.record(after, run.night, happened("Retried", job, after, now.wall))
+            self.witness.recorded(after, "Retried")
 
     # ── the way to the server ────────────────────────────────────────────────────────────────────────────────────
 

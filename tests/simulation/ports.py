@@ -7,13 +7,13 @@ what the program was shown of Lucca, which the sandbox alone cannot know. Must n
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from runner.clock import Instant
 from runner.credentials import Secret
 from runner.jobs.model import Job
-from runner.journal import Spend, SqliteJournal
+from runner.journal import Happened, Spend, SqliteJournal
 from runner.lucca import Request
 from runner.output import Disk
 from runner.transport import Answer, Stream, Transport
@@ -102,14 +102,12 @@ class MortalJournal:
         self._fate.point(name, "write", after=True)
         return result
 
-    async def record(
-        self, before: Job, after: Job, event: str, night: date, at: datetime, note: str = ""
-    ) -> None:
+    async def record(self, job: Job, night: date, *events: Happened) -> None:
         """Store a change, or die before or after."""
-        told = f"recording {event} of {after.label}"
+        told = f"recording {', '.join(one.event for one in events)} of {job.label}"
         self._fate.point(told, "record", after=False)
-        await self._journal.record(before, after, event, night, at, note)
-        self._witness.recorded(before, after, event)
+        await self._journal.record(job, night, *events)
+        self._witness.recorded(job, events[-1].event)
         self._fate.point(told, "record", after=True)
 
     async def spend(self, spend: Spend) -> None:

@@ -106,9 +106,10 @@ class Witness:
 
     # ── what the program does ────────────────────────────────────────────────────────────────────────────────────
 
-    def recorded(self, before: Job, after: Job, event: str) -> None:
+    def recorded(self, after: Job, event: str) -> None:
         """The journal has stored a change."""
         spec = after.spec
+        before = self.jobs.get(spec.identity) or Job(id=after.id, spec=spec)
         self.records += 1
         told = f"{after.label}@{spec.due:%m-%d} {event}: {before.state} → {after.state}"
         if after.remote_ids != before.remote_ids:
