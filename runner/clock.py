@@ -42,6 +42,9 @@ class Clock(Protocol):
     def now(self) -> Instant:
         """The present moment."""
 
+    def boot_seconds(self) -> float:
+        """The same by the boot clock alone, for whoever only measures."""
+
     async def wait(self, seconds: float) -> None:
         """Return after `seconds` (at once if it is not positive)."""
 
@@ -59,6 +62,10 @@ class SystemClock:
     def now(self) -> Instant:
         """The present moment."""
         return Instant(datetime.now(UTC), time.clock_gettime(_BOOT_CLOCK), self._boot_id)
+
+    def boot_seconds(self) -> float:
+        """Seconds since this boot, suspend included."""
+        return time.clock_gettime(_BOOT_CLOCK)
 
     async def wait(self, seconds: float) -> None:
         """Return after `seconds`."""

@@ -10,7 +10,6 @@ Of aiohttp it takes connections, requests and responses, and no session: there i
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -149,13 +148,13 @@ class Stream:
         # several would have to be copied together.
         chunk = content.read_nowait(_SOCKET_READ_BYTES)
         if not chunk and not content.at_eof():
-            before = self._clock.now().boot_seconds
+            before = self._clock.boot_seconds()
             with self._limits.within(RATE_SPAN_SECONDS) as limit:
                 chunk = await content.readany()
             if limit.reached:
                 raise LostError("the answer came too slowly")
             # Only the waiting counts: a slow disk is not the host's fault.
-            self._waited += self._clock.now().boot_seconds - before
+            self._waited += self._clock.boot_seconds() - before
         self._size += len(chunk)
         if chunk and self._waited >= RATE_SPAN_SECONDS:
             if self._size < LEAST_RATE_BYTES_PER_SECOND * self._waited:
@@ -240,20 +239,13 @@ class Transport:
                 return Answer(stream.status, stream.headers, await stream.read(ANSWER_CAP_BYTES))
         raise _no_answer(sent, f"no answer in {seconds:g} s")
 
-    @asynccontextmanager
-    async def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AsyncIterator[Stream]:
-        """Send a request and hand out its answer for streaming. Raises as `send` does, while it is open too."""
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
+        """Send a request and hand out its answer for streaming. Raises as `send` does, and so does the stream."""
         sent = _Sent(left)
         seconds = self._timeouts.request_seconds
-        stream = None
         with self._within(seconds):
-            stream = await self._open(domain, key, request, sent)
-        if stream is None:
-            raise _no_answer(sent, f"no answer in {seconds:g} s")
-        async with stream:
-            yield stream
+            return await self._open(domain, key, request, sent)
+        raise _no_answer(sent, f"no answer in {seconds:g} s")
 
     def _within(self, seconds: float) -> "_TimeLimit":
         assert self._limits is not None, "the transport is used inside its context"  # noqa: S101

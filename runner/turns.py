@@ -12,8 +12,7 @@ is: it deals in numbers.
 import heapq
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from http import HTTPStatus
@@ -69,10 +68,8 @@ class SenderPort(Protocol):
     async def send(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Answer:
         """Send and read."""
 
-    def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AbstractAsyncContextManager[Stream]:
-        """Send and stream."""
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
+        """Send, and hand out the answer to be streamed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +284,8 @@ class Turn:
         body: what was read of the answer that came last, for whoever refuses it. Of a download its reader tells.
     """
 
+    __slots__ = ("_ended", "_slot", "_tenant", "_turns", "_waits_since", "body", "id")
+
     def __init__(self, turns: Turns, tenant: Tenant, id_: int) -> None:
         self.id = id_
         self._turns = turns
@@ -309,13 +308,12 @@ class Turn:
         self._heard(answer.status, answer.headers)
         return answer
 
-    @asynccontextmanager
-    async def download(self, request: Request) -> AsyncIterator[Stream]:
-        """Send and stream; raises what `Transport.download` raises."""
+    async def download(self, request: Request) -> Stream:
+        """Send and hand out the answer; raises what `Transport.download` raises."""
         domain, key = await self._spend(request)
-        async with self._turns._sender.download(domain, key, request, self._left) as stream:  # noqa: SLF001
-            self._heard(stream.status, stream.headers)
-            yield stream
+        stream = await self._turns._sender.download(domain, key, request, self._left)  # noqa: SLF001
+        self._heard(stream.status, stream.headers)
+        return stream
 
     def end(self) -> None:
         """Give the places back; a request that never left costs nothing of the budget."""
@@ -325,7 +323,7 @@ class Turn:
         if self._slot.at is None:
             self._tenant.domain.window.give_back(self._slot)
         if self._waits_since is not None:
-            self._judge(self._turns._clock.now().boot_seconds)  # noqa: SLF001
+            self._judge(self._turns._clock.boot_seconds())  # noqa: SLF001
         self._turns._end(self._tenant)  # noqa: SLF001
 
     async def _spend(self, request: Request) -> tuple[str, Secret]:
@@ -345,10 +343,10 @@ class Turn:
             self._waits_since = None
 
     def _left(self) -> None:
-        self._slot.left(self._turns._clock.now().boot_seconds)  # noqa: SLF001
+        self._slot.left(self._turns._clock.boot_seconds())  # noqa: SLF001
 
     def _heard(self, status: int, headers: Mapping[str, str]) -> None:
-        now = self._turns._clock.now().boot_seconds  # noqa: SLF001
+        now = self._turns._clock.boot_seconds()  # noqa: SLF001
         self._slot.answered(now)
         self._judge(now)
         if not self._tenant.proven and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:

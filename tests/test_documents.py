@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -37,11 +36,9 @@ class Watched:
         self._look()
         return await self._sender.send(domain, key, request, left)
 
-    def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AbstractAsyncContextManager[Stream]:
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
         self._look()
-        return self._sender.download(domain, key, request, left)
+        return await self._sender.download(domain, key, request, left)
 
     def _look(self) -> None:
         for name in ("index.html", "SHA256SUMS"):

@@ -3,8 +3,7 @@
 import asyncio
 import errno
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -41,6 +40,7 @@ from runner.sandbox import (
 from runner.transport import Answer, Stream, Timeouts
 from runner.turns import Client, Limits, SenderPort
 from tests.nights import BODY, DOMAIN, MEMORY, TONIGHT, Setting, export, night, report, tenant
+from tests.streams import Followed
 from tests.virtual import VirtualClock, VirtualSandbox, run_virtual
 
 OTHER = "globex.ilucca.net"
@@ -83,16 +83,14 @@ class Counting:
         finally:
             self.end(domain)
 
-    @asynccontextmanager
-    async def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AsyncIterator[Stream]:
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
         self.begin(domain, request)
         try:
-            async with self.sender.download(domain, key, request, left) as stream:
-                yield stream
-        finally:
+            stream = await self.sender.download(domain, key, request, left)
+        except BaseException:
             self.end(domain)
+            raise
+        return Followed(stream, lambda _: self.end(domain))
 
 
 # ── room ─────────────────────────────────────────────────────────────────────────────────────────────────────────

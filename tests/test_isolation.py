@@ -6,7 +6,6 @@ well. Virtual time gives the same figures on every machine, so they may be asser
 
 import statistics
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -90,10 +89,8 @@ class Refusing:
             raise NotSentError("no connection (ConnectionRefusedError)")
         return await self.sender.send(domain, key, request, left)
 
-    def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AbstractAsyncContextManager[Stream]:
-        return self.sender.download(domain, key, request, left)
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
+        return await self.sender.download(domain, key, request, left)
 
 
 @dataclass(frozen=True)

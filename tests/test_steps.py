@@ -1,7 +1,6 @@
 """Single exchanges in the rarer turns they take: nothing left, bare lists, templates and reports that are gone."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,12 +45,8 @@ class Unsent:
             raise self.error
         return await self.sender.send(domain, key, request, left)
 
-    @asynccontextmanager
-    async def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AsyncIterator[Stream]:
-        async with self.sender.download(domain, key, request, left) as stream:
-            yield stream
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
+        return await self.sender.download(domain, key, request, left)
 
 
 def unsent(error: TransportError, times: int) -> Setting:

@@ -4,8 +4,7 @@ Whole nights in virtual time with a client whose first export is lost, so that t
 of true time: whatever the clocks read, it leaves then, and neither before nor never.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -117,13 +116,10 @@ class Dateless:
         answer = await self.sender.send(domain, key, request, left)
         return replace(answer, headers={k: v for k, v in answer.headers.items() if k != "date"})
 
-    @asynccontextmanager
-    async def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AsyncIterator[Stream]:
-        async with self.sender.download(domain, key, request, left) as stream:
-            stream.headers.pop("date", None)
-            yield stream
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
+        stream = await self.sender.download(domain, key, request, left)
+        stream.headers.pop("date", None)
+        return stream
 
 
 def test_without_any_date_of_the_server_the_wall_clock_tells_after_a_reboot(tmp_path: Path) -> None:

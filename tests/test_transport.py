@@ -68,7 +68,7 @@ class Caller:
         return await self.transport.send(self.domain, KEY, request, self.mark)
 
     async def download(self, cap_bytes: int = 10_000_000, request: Request = CSV) -> bytes:
-        async with self.transport.download(self.domain, KEY, request, self.mark) as stream:
+        async with await self.transport.download(self.domain, KEY, request, self.mark) as stream:
             return await stream.read(cap_bytes)
 
 
@@ -241,7 +241,7 @@ async def test_whether_a_cut_would_be_noticed_is_told() -> None:
     ):
         known = []
         for _ in range(3):
-            async with caller.transport.download(DOMAIN, KEY, CSV, caller.mark) as stream:
+            async with await caller.transport.download(DOMAIN, KEY, CSV, caller.mark) as stream:
                 known.append(stream.length_known)
                 assert await stream.read(10) == b"a"
     assert known == [True, True, False]
@@ -275,7 +275,7 @@ async def test_a_bomb_never_yields_more_than_a_slice_at_a_time(window_bits: int,
     async with (
         scripted(answer(bomb, name)) as server,
         calling(server) as caller,
-        caller.transport.download(DOMAIN, KEY, CSV, caller.mark) as stream,
+        await caller.transport.download(DOMAIN, KEY, CSV, caller.mark) as stream,
     ):
         sizes = [len(chunk) async for chunk in stream.chunks(size_bytes)]
     assert sum(sizes) == size_bytes
@@ -544,7 +544,7 @@ async def test_no_redirect_takes_the_key_to_another_host(status: int, request_: 
         async with scripted(*says) as server, calling(server) as caller:
             for _ in places:
                 if request_.purpose is Purpose.DOWNLOAD:
-                    async with caller.transport.download(DOMAIN, KEY, request_, caller.mark) as stream:
+                    async with await caller.transport.download(DOMAIN, KEY, request_, caller.mark) as stream:
                         assert stream.status == status
                 else:
                     assert (await caller.send(request_)).status == status
@@ -603,7 +603,7 @@ def in_virtual_time(say: Say, request: Request, *, pause: float = 0.0) -> tuple[
             result: Any
             try:
                 if request.purpose is Purpose.DOWNLOAD:
-                    async with transport.download(DOMAIN, KEY, request, caller.mark) as stream:
+                    async with await transport.download(DOMAIN, KEY, request, caller.mark) as stream:
                         result = b""
                         async for chunk in stream.chunks(10**9):
                             result += chunk

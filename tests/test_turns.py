@@ -1,7 +1,6 @@
 """Turns: in which order, how many at a time, and what a turn costs."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -30,6 +29,9 @@ class Hand:
 
     def now(self) -> Instant:
         return Instant(datetime(2026, 11, 24, 1, tzinfo=UTC), self.at, "boot-1")
+
+    def boot_seconds(self) -> float:
+        return self.at
 
     async def wait(self, seconds: float) -> None:
         self.at += seconds
@@ -60,9 +62,7 @@ class Host:
         left()
         return Answer(self.status, self.headers, b"")
 
-    def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AbstractAsyncContextManager[Stream]:
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
         raise AssertionError("no download here")
 
 

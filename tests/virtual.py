@@ -61,6 +61,10 @@ class VirtualClock:
         self._read = seconds, Instant(wall, seconds + self._boot_offset, self.boot_id)
         return self._read[1]
 
+    def boot_seconds(self) -> float:
+        """Since this virtual boot."""
+        return _loop_seconds() + self._boot_offset
+
     async def wait(self, seconds: float) -> None:
         """Return after `seconds` of virtual time, which is at once in real time."""
         await anyio.sleep(max(0.0, seconds))

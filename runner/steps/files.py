@@ -125,7 +125,7 @@ async def _download(
         night, spec.tenant, filename, reader=reader, cap_bytes=CONTENT_CAP_BYTES
     ) as spool:
         try:
-            async with line.download(request) as stream:
+            async with await line.download(request) as stream:
                 if stream.status != HTTPStatus.OK:
                     line.body = await stream.read(ANSWER_CAP_BYTES)
                     lucca.check_status(stream.status, stream.headers, line.body)

@@ -4,7 +4,6 @@ Owns how trouble on the wire is borne. Must not know any particular step.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import date
 from enum import Enum
 from typing import Protocol
@@ -73,8 +72,8 @@ class Line(Protocol):
     async def send(self, request: lucca.Request) -> Answer:
         """Send and read; raises what `Transport.send` raises."""
 
-    def download(self, request: lucca.Request) -> AbstractAsyncContextManager[Stream]:
-        """Send and stream."""
+    async def download(self, request: lucca.Request) -> Stream:
+        """Send, and hand out the answer to be streamed; raises what `Transport.download` raises."""
 
     def end(self) -> None:
         """Nothing more is sent in this turn: let the next one have it."""

@@ -86,6 +86,9 @@ class FirstRequestClock:
         now = self._clock.now()
         return Instant(now.wall, now.boot_seconds - self._lost, now.boot_id)
 
+    def boot_seconds(self) -> float:
+        return self.now().boot_seconds
+
     async def wait(self, seconds: float) -> None:
         await self._clock.wait(seconds)
 

@@ -12,8 +12,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -27,6 +26,7 @@ from runner.journal.place import MOUNTS
 from runner.lucca import Request
 from runner.output import Disk
 from runner.transport import Answer, Stream, Transport
+from tests.streams import Followed
 
 ANYWHERE: Final = "any"
 """In place of a place: every one counts."""
@@ -198,15 +198,16 @@ class MortalSender:
         self._reaper.at("after", place)
         return answer
 
-    @asynccontextmanager
-    async def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AsyncIterator[Stream]:
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
         place = place_of(request)
         self._reaper.at("before", place)
-        async with self._transport.download(domain, key, request, self._leaving(place, left)) as stream:
-            yield stream
-        self._reaper.at("after", place)
+        stream = await self._transport.download(domain, key, request, self._leaving(place, left))
+
+        def ended(well: bool) -> None:
+            if well:
+                self._reaper.at("after", place)
+
+        return Followed(stream, ended)
 
     def _leaving(self, place: str, left: Callable[[], None]) -> Callable[[], None]:
         def leaving() -> None:

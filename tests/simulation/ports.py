@@ -5,8 +5,7 @@ what the program was shown of Lucca, which the sandbox alone cannot know. Must n
 """
 
 import functools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -19,6 +18,7 @@ from runner.output import Disk
 from runner.transport import Answer, Stream, Transport
 from tests.simulation.story import Ending
 from tests.simulation.witness import Witness
+from tests.streams import Followed
 
 
 class SimulatedCrash(BaseException):
@@ -140,17 +140,22 @@ class MortalSender:
         self._witness.shown(domain, request, answer)
         return answer
 
-    @asynccontextmanager
-    async def download(
-        self, domain: str, key: Secret, request: Request, left: Callable[[], None]
-    ) -> AsyncIterator[Stream]:
+    async def download(self, domain: str, key: Secret, request: Request, left: Callable[[], None]) -> Stream:
         """Send and stream, or die before the request, with its head in hand, or after the last byte."""
         told = f"download {request.target[:60]}"
         self._fate.point(told, "download", after=False)
-        async with self._transport.download(domain, key, request, left) as stream:
+        stream = await self._transport.download(domain, key, request, left)
+        try:
             self._fate.point(told, "download", after=False)
-            yield stream
-            self._fate.point(told, "download", after=True)
+        except SimulatedCrash:
+            async with stream:
+                raise
+
+        def ended(well: bool) -> None:
+            if well:
+                self._fate.point(told, "download", after=True)
+
+        return Followed(stream, ended)
 
 
 class MortalDisk(Disk):
