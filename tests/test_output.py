@@ -6,6 +6,7 @@ import functools
 import gc
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import threading
@@ -45,14 +46,16 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def _no_descriptor_stays_open() -> Iterator[None]:
+def _no_descriptor_stays_open_but_the_nights_folder() -> Iterator[None]:
     yield
     gc.collect()
     opened = []
     for fd in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             opened.append(str(fd.readlink()))
-    assert [path for path in opened if "output" in path] == []
+    left = [path for path in opened if "output" in path]
+    assert len(left) < 2
+    assert all(path.endswith("output/2026-11-24") for path in left)
 
 
 @pytest.fixture
@@ -499,6 +502,54 @@ async def test_a_file_system_without_hard_links_is_as_good(root: Path) -> None:
     gone = await stage(output, b"x", "times-1.csv")
     (root / gone.temp).unlink()
     assert (await output.place([record_of(gone)], {gone.path: gone.temp})).missing == (gone.path,)
+
+
+async def test_what_somebody_does_to_a_nights_folder_meanwhile_stops_no_other_file(
+    root: Path, tmp_path: Path
+) -> None:
+    """The folder stays open from one file to the next, and whoever moves it away does not take the rest along."""
+    output = output_at(root)
+    await put(output, b"{}")
+    (root / "2026-11-24").rename(tmp_path / "moved")
+    new = await put(output, b"[]", "payroll-291.json", tenant="globex")
+    known = await put(output, b"[]")
+    assert tree(root) == [known.path, new.path]
+    assert tree(tmp_path / "moved") == ["acme/payroll-290.json"]
+    shutil.rmtree(root / "2026-11-24")
+    again = await put(output, b"[1]")
+    assert tree(root) == [again.path]
+    (root / "2026-11-24").rename(tmp_path / "moved too")
+    await output.publish(NIGHT, "run.json", b"{}")
+    again = await put(output, b"[2]")
+    assert tree(root) == [again.path, "2026-11-24/run.json"]
+
+
+async def test_a_link_put_in_place_of_a_nights_folder_meanwhile_is_not_followed(
+    root: Path, tmp_path: Path
+) -> None:
+    output = output_at(root)
+    await put(output, b"{}")
+    (root / "2026-11-24").rename(tmp_path / "moved")
+    victim = tmp_path / "victim"
+    (victim / "acme").mkdir(parents=True)
+    (root / "2026-11-24").symlink_to(victim)
+    with pytest.raises(StorageError, match=r"2026-11-24.*symbolic link"):
+        await stage(output, b"{}", tenant="globex")
+    with contextlib.suppress(StorageError):
+        await put(output, b"{}", "payroll-291.json")
+    assert tree(victim) == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_file_that_waits_no_more_may_be_in_its_place_already(root: Path, same: bool) -> None:
+    output = output_at(root)
+    part = await stage(output, b"{}")
+    (root / part.temp).rename(root / part.path)
+    if not same:
+        (root / part.path).write_bytes(b"[]")
+    result = await output.place([record_of(part)], {part.path: part.temp})
+    assert (result.placed, result.missing) == (((part.path,), ()) if same else ((), (part.path,)))
+    assert (root / part.path).read_bytes() == (b"{}" if same else b"[]")
 
 
 async def test_a_temporary_file_elsewhere_is_a_fault_of_ours(root: Path) -> None:

@@ -5,7 +5,6 @@ of this program and raises `ValueError`, because a server's string must never be
 """
 
 import re
-import secrets
 from collections.abc import Iterable, Iterator
 from datetime import date
 from operator import attrgetter
@@ -91,9 +90,9 @@ def record_path(night: date, tenant: str, filename: str) -> str:
     return data_place(night, tenant, filename).path
 
 
-def temporary_name(filename: str) -> str:
-    """A name beside `filename` that nobody else has: hidden, and told from anything else by its pattern."""
-    return f".{filename}.{secrets.token_hex(8)}.part"
+def temporary_name(filename: str, number: int) -> str:
+    """A name beside `filename`: hidden, and told from anything else by its pattern. One number makes one name."""
+    return f".{filename}.{number % (1 << 64):016x}.part"
 
 
 def is_temporary(name: str) -> bool:

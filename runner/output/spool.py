@@ -230,8 +230,11 @@ class Spool(Generic[R]):
 
     def _write(self, chunks: Sequence[bytes]) -> None:
         if self._fd is None:
-            with self._tree.folder(*self._place.folders, make=True) as folder:
+            folder = self._tree.open(self._place.folders, make=True)
+            try:
                 self._temp, self._fd = self._create(self._place, folder)
+            finally:
+                self._tree.close(folder)
         with telling(self._place.path, "writing it"):
             self._tree.write_all(self._fd, *chunks)
 

@@ -197,25 +197,29 @@ class Output:
     def _place(self, records: Sequence[FileRecord], temps: Mapping[str, str]) -> PlaceResult:
         placed: list[str] = []
         missing: list[str] = []
-        with contextlib.ExitStack() as opened:
-            folders: dict[tuple[str, ...], int] = {}
-            lot: list[tuple[FileRecord, Place, _Found]] = []
+        folders: dict[tuple[str, ...], int] = {}
+        try:
+            lot: list[tuple[FileRecord, Place, int, _Found]] = []
             for record in records:
                 place = place_of(record.path)
-                if place.folders not in folders:
-                    folders[place.folders] = opened.enter_context(
-                        self._tree.folder(*place.folders, make=True)
-                    )
-                found = self._compare(record, place.filename, folders[place.folders])
+                folder = folders.get(place.folders)
+                if folder is None:
+                    folder = folders[place.folders] = self._tree.open(place.folders, make=True)
+                # Of one file alone the link tells as well whether its place is free.
+                alone = len(records) == 1 and record.path in temps
+                found = "none" if alone else self._compare(record, place.filename, folder)
                 if found == "other":
                     raise InTheWayError(record.path)
-                lot.append((record, place, found))
-            for record, place, found in lot:
-                here = self._put(record, place, temps.get(record.path), found, folders[place.folders])
+                lot.append((record, place, folder, found))
+            for record, place, folder, found in lot:
+                here = self._put(record, place, temps.get(record.path), found, folder)
                 (placed if here else missing).append(record.path)
             for names, folder in folders.items():
                 with telling("/".join(names), "flushing this folder to disk"):
                     self._disk.flush_folder(folder)
+        finally:
+            for folder in folders.values():
+                self._tree.close(folder)
         return PlaceResult(tuple(placed), tuple(missing))
 
     def _compare(self, record: FileRecord, filename: str, folder: int) -> _Found:
@@ -238,15 +242,15 @@ class Output:
         return True
 
     def _move(self, name: str, record: FileRecord, filename: str, folder: int) -> bool:
-        """Give the temporary file its name. False when it is not there."""
+        """Give the temporary file its name. False when it is not there, nor what it would have become."""
         with telling(record.path, "putting it in its place"):
             try:
                 self._rename_without_overwriting(name, filename, folder)
                 return True
             except FileNotFoundError:
-                return False
+                return self._compare(record, filename, folder) == "same"
             except FileExistsError:
-                # Somebody put a file there between our look and our link: perhaps the very same.
+                # Nobody looked, or somebody put a file there since: perhaps the very same.
                 if self._compare(record, filename, folder) != "same":
                     raise InTheWayError(record.path) from None
         self._tree.remove(name, folder)
