@@ -8,8 +8,10 @@ block: an export of any size costs the memory of a block.
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -22,13 +24,14 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 """Any escape; the group holds half a surrogate pair without its other half."""
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}:]', re.DOTALL)
+_LIST = re.compile(rb'"entries"\s*:\s*\[', re.IGNORECASE)
 _BRACE = re.compile(rb"\{|\}(\s*,)?")
+_GUESSES = 5
+"""So many lists of that name are looked at: a hostile answer may hold thousands."""
 _REACHES = (1 << 11, 1 << 16, 1 << 20)
 """How far from the end of a block a place between two entries is looked for."""
 _Utf8 = codecs.getincrementaldecoder("utf-8")
 _MARK = b'"entries were here"'
-_END_OF_LIST = ord("]")
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -59,20 +62,15 @@ class ExportContent:
     entries: int
 
 
-class _Key:
+class _Key(str):
     """A key of a JSON object that equals only itself, so that a dict keeps a key that is given twice."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-def _to_key(_type: type[Any], text: str) -> _Key:
-    return _Key(text)
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
-_OBJECT = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=_to_key)
+_OBJECT = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=str.__new__)
 _ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
 _ID_OR_NULL: msgspec.json.Decoder[int | str | None] = msgspec.json.Decoder(int | str | None)
 _TEXT_OR_NULL: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
@@ -88,10 +86,11 @@ class ExportReader:
     A byte order mark is passed over, keys match in any case, ids may be numbers or strings of digits. A letter that the
     server cut in half (half a surrogate pair) reads as U+FFFD: a broken name must not cost the whole export.
 
-    How it stays small: where a block can be cut between two entries is guessed, and what lies before the cut is decoded
-    as a list of its own. If that succeeds the guess was right, since a prefix of JSON has one reading only. At the end
-    what stands around the entries that were taken away, with a mark in their place, is read as if it were the whole
-    answer: so all of it was decoded, and the mark tells that what was taken were the entries and nothing else.
+    How it stays small: where a block can be cut between two entries, or behind the last, is guessed, and what lies
+    before the cut is decoded as a list of its own. If that succeeds the guess was right, since a prefix of JSON has one
+    reading only. At the end what stands around the entries that were taken away, with a mark in their place, is read as
+    if it were the whole answer: so all of it was decoded, and the mark tells that what was taken were the entries and
+    nothing else.
     """
 
     def __init__(self, take: Take = len, *, block_bytes: int = 1 << 19) -> None:
@@ -103,7 +102,8 @@ class ExportReader:
         """
         self._take = take
         self._utf8 = _Utf8()  # msgspec passes over broken characters in entries
-        self._before = b""  # what stands before the list of entries
+        self._before = b""  # what stands before the first entry
+        self._taken = b""  # what stands for those that were taken away
         self._cutting: bool | None = None  # whether that list was found; None before it was looked for
         self._rest: list[bytes] = []
         self._rest_bytes = 0
@@ -134,31 +134,28 @@ class ExportReader:
         Raises:
             NotContentError: it is not such an answer, or not all of it.
         """
-        self._advance()
-        rest = b"".join(self._rest)
+        self._advance(to_the_end=True)
+        answer = b"".join((self._before, self._taken, *self._rest))
         self._rest.clear()
-        if self._entries:
-            rest = b"[" + _MARK + b"," + rest.removeprefix(b"[")
-        return self._read(self._before + rest)
+        return self._read(answer)
 
-    def _advance(self) -> None:
+    def _advance(self, *, to_the_end: bool = False) -> None:
         """Read the entries that have come whole and let them go."""
-        if self._cutting is False:
-            return
-        text = bytearray().join(self._rest)
         if self._cutting is None:
+            text = b"".join(self._rest)
             start = _start_of_entries(text)
             self._cutting = start is not None
-            if start is None:
-                return
-            self._before = bytes(text[:start])
-            text = text[start:]
-        entries, rest = _split(text)
-        if entries:
+            if start is not None:
+                self._before, self._rest = text[:start], [text[start:]]
+        if not self._cutting:
+            return
+        found = _split(self._rest, to_the_end=to_the_end)
+        if found is not None:
+            entries, behind, rest = found
             self._take(entries)
             self._entries += len(entries)
-        self._rest = [rest]
-        self._rest_bytes = len(rest)
+            self._taken = _MARK + behind
+            self._rest, self._rest_bytes = [rest], len(rest)
 
     def _read(self, answer: bytes) -> ExportContent:
         body = answer.removeprefix(_BOM)
@@ -167,13 +164,13 @@ class ExportReader:
             raise NotContentError("it is empty")
         if start.startswith(b"<"):
             raise NotContentError("it is a web page, not JSON")
-        data = _object(_answer(body).get("data"), "`data`")
+        data = _data(body)
         id_ = _number(data.get("id"), "id")
         if id_ is None:
             raise NotContentError("it has no `id`")
         last = _entries(data.get("entries"))
         if self._entries:
-            if not last or bytes(last[0]) != _MARK:
+            if not _begin_with_mark(last):
                 raise NotContentError("its entries cannot be told from the rest of it")
             last = last[1:]
         self._take(last)
@@ -223,61 +220,51 @@ class Beginning:
         return self
 
 
-def _start_of_entries(text: bytearray) -> int | None:
-    """Where the list `data.entries` begins, if so much has come. Right wherever the text is JSON."""
-    keys = [""] * 3
-    depth, word = 0, b""
-    for token in _TOKEN.finditer(text):
-        match token[0][:1]:
-            case b"{" | b"[" as opening:
-                if opening == b"[" and depth == 2 and keys[1:] == ["data", "entries"]:
-                    return token.start()
-                depth += 1
-            case b"}" | b"]":
-                depth -= 1
-                if depth <= 0:
-                    return None
-            case b":":
-                if depth < len(keys):
-                    keys[depth] = _key(word)
-            case _:
-                word = token[0]
+def _start_of_entries(text: bytes) -> int | None:
+    """Where the first entry begins, if so much has come: what stands before it is read as if the answer ended there."""
+    for found in islice(_LIST.finditer(text), _GUESSES):
+        before = text[: found.end()].removeprefix(_BOM)
+        with suppress(NotContentError):
+            if _begin_with_mark(_entries(_data(before + _MARK + b"]}}").get("entries"))):
+                return found.end()
     return None
 
 
-def _key(word: bytes) -> str:
-    try:
-        return (_TEXT_OR_NULL.decode(word) or "").lower()
-    except _MALFORMED:
-        return ""
+def _split(pieces: Sequence[bytes], *, to_the_end: bool) -> tuple[Sequence[msgspec.Raw], bytes, bytes] | None:
+    """The entries that came whole, if any: they, what stands behind them (a comma or the list's end), and the rest.
 
-
-def _split(text: bytearray) -> tuple[Sequence[msgspec.Raw], bytes]:
-    """Cut a text that begins with a list of entries: those that came whole, and a text that begins with the others."""
+    Where to cut is looked for in the last piece alone, so that large ones need not be joined for it.
+    """
+    *before, last = pieces
     tried: set[int] = set()
-    for reach in _REACHES:
-        for cut in _cuts(text, len(text) - reach):
-            if cut in tried:
-                continue
+    for cut in _places(last, to_the_end=to_the_end):
+        if cut not in tried:
             tried.add(cut)
-            comma, text[cut] = text[cut], _END_OF_LIST
-            entries = _decoded(memoryview(text)[: cut + 1])
-            if entries is not None:
-                return entries, b"[" + text[cut + 1 :]
-            text[cut] = comma
+            entries = _decoded(b"".join((b"[", *before, memoryview(last)[:cut], b"]")))
+            if entries:
+                return entries, last[cut : cut + 1], last[cut + 1 :]
+    return _split([b"".join(pieces)], to_the_end=to_the_end) if before else None
+
+
+def _places(text: bytes, *, to_the_end: bool) -> Iterator[int]:
+    """Where the text may be cut, the likelier first."""
+    end = text.rfind(b"]")
+    if to_the_end and end >= 0:
+        yield end
+    for reach in _REACHES:
+        yield from _cuts(text, max(0, len(text) - reach))
         if reach >= len(text):
-            break
-    return (), bytes(text)
+            return
 
 
-def _cuts(text: bytearray, start: int) -> Sequence[int]:
+def _cuts(text: bytes, start: int) -> Sequence[int]:
     """Commas that may stand between two entries, the likelier first: inside the fewest objects, and late.
 
     Braces in words may mislead it. Then what is cut does not decode.
     """
     found: list[tuple[int, int]] = []
     depth = 0
-    for brace in _BRACE.finditer(text, max(0, start)):
+    for brace in _BRACE.finditer(text, start):
         if brace[0] == b"{":
             depth += 1
         else:
@@ -287,7 +274,7 @@ def _cuts(text: bytearray, start: int) -> Sequence[int]:
     return [-place for _, place in sorted(found)[:2]]
 
 
-def _decoded(window: memoryview) -> Sequence[msgspec.Raw] | None:
+def _decoded(window: bytes) -> Sequence[msgspec.Raw] | None:
     try:
         return _ENTRIES.decode(window)
     except _MALFORMED:
@@ -300,8 +287,16 @@ def _decoded(window: memoryview) -> Sequence[msgspec.Raw] | None:
         return None
 
 
-def _repaired(text: memoryview | bytes) -> bytes:
+def _repaired(text: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: b"\\ufffd" if found[1] else found[0], text)
+
+
+def _data(body: bytes) -> Mapping[str, msgspec.Raw]:
+    return _object(_answer(body).get("data"), "`data`")
+
+
+def _begin_with_mark(entries: Sequence[msgspec.Raw]) -> bool:
+    return bool(entries) and bytes(entries[0]) == _MARK
 
 
 def _answer(body: bytes) -> Mapping[str, msgspec.Raw]:
@@ -321,7 +316,7 @@ def _object(raw: bytes | msgspec.Raw | None, what: str) -> Mapping[str, msgspec.
         items = _OBJECT.decode(raw)
     except _MALFORMED as error:
         raise NotContentError(f"{what} is not a JSON object: {_why(error)}") from None
-    found = {key.text.lower(): value for key, value in items.items()}
+    found = {key.lower(): value for key, value in items.items()}
     if len(found) != len(items):
         raise NotContentError(f"{what} gives a key twice")
     return found
