@@ -88,9 +88,8 @@ class ExportReader:
 
     How it stays small: where a block can be cut between two entries, or behind the last, is guessed, and what lies
     before the cut is decoded as a list of its own. If that succeeds the guess was right, since a prefix of JSON has one
-    reading only. At the end what stands around the entries that were taken away, with a mark in their place, is read as
-    if it were the whole answer: so all of it was decoded, and the mark tells that what was taken were the entries and
-    nothing else.
+    reading only. That it is the list of the export's entries was read before. At the end what stands around those that
+    were taken away, with a mark in their place, is read as if it were the whole answer: so all of it was decoded.
     """
 
     def __init__(self, take: Take = len, *, block_bytes: int = 1 << 19) -> None:
@@ -168,11 +167,7 @@ class ExportReader:
         id_ = _number(data.get("id"), "id")
         if id_ is None:
             raise NotContentError("it has no `id`")
-        last = _entries(data.get("entries"))
-        if self._entries:
-            if not _begin_with_mark(last):
-                raise NotContentError("its entries cannot be told from the rest of it")
-            last = last[1:]
+        last = _entries(data.get("entries"))[1 if self._entries else 0 :]
         self._take(last)
         return ExportContent(
             id=id_,
@@ -225,7 +220,8 @@ def _start_of_entries(text: bytes) -> int | None:
     for found in islice(_LIST.finditer(text), _GUESSES):
         before = text[: found.end()].removeprefix(_BOM)
         with suppress(NotContentError):
-            if _begin_with_mark(_entries(_data(before + _MARK + b"]}}").get("entries"))):
+            entries = _entries(_data(before + _MARK + b"]}}").get("entries"))
+            if [bytes(entry) for entry in entries] == [_MARK]:
                 return found.end()
     return None
 
@@ -253,8 +249,6 @@ def _places(text: bytes, *, to_the_end: bool) -> Iterator[int]:
         yield end
     for reach in _REACHES:
         yield from _cuts(text, max(0, len(text) - reach))
-        if reach >= len(text):
-            return
 
 
 def _cuts(text: bytes, start: int) -> Sequence[int]:
@@ -293,10 +287,6 @@ def _repaired(text: bytes) -> bytes:
 
 def _data(body: bytes) -> Mapping[str, msgspec.Raw]:
     return _object(_answer(body).get("data"), "`data`")
-
-
-def _begin_with_mark(entries: Sequence[msgspec.Raw]) -> bool:
-    return bool(entries) and bytes(entries[0]) == _MARK
 
 
 def _answer(body: bytes) -> Mapping[str, msgspec.Raw]:

@@ -283,7 +283,9 @@ def test_a_key_given_twice_is_noticed_behind_entries_that_are_gone_already(body:
 
 
 @pytest.mark.parametrize("block_bytes", [1, 64, 300, 1000])
-@pytest.mark.parametrize("broken", [b'{"amount": NaN}', b'{"a": 1 "b": 2}', b"{}{}", b"{},", b"", b"}"])
+@pytest.mark.parametrize(
+    "broken", [b'{"amount": NaN}', b'{"a": 1 "b": 2}', b'{"a": "\\ud83d" 2}', b"{}{}", b"{},", b"", b"}"]
+)
 def test_an_entry_in_the_middle_that_is_no_json_refuses_the_answer(broken: bytes, block_bytes: int) -> None:
     for place in (0, 10, 19):
         entries = [ENTRY] * 20
