@@ -5,14 +5,13 @@ Two clocks matter. The wall clock says which day it is and what people read; it 
 duration within one boot is measured by it. `boot_id` tells one boot from another.
 """
 
+import asyncio
 import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-import anyio
-import anyio.lowlevel
 from msgspec import Struct
 
 LEAST_WAIT_SECONDS = 0.001
@@ -69,13 +68,13 @@ class SystemClock:
 
     async def wait(self, seconds: float) -> None:
         """Return after `seconds`."""
-        await anyio.sleep(max(0.0, seconds))
+        await asyncio.sleep(max(0.0, seconds))
 
 
-async def wait_for(event: anyio.Event, seconds: float) -> None:
-    """Return when `event` is set, or after `seconds`, whichever comes first."""
-    if seconds <= 0:
-        await anyio.lowlevel.checkpoint()
-        return
-    with anyio.move_on_after(max(seconds, LEAST_WAIT_SECONDS)):
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Return when `event` is set, which it is after `seconds` at the latest."""
+    timer = asyncio.get_running_loop().call_later(max(seconds, LEAST_WAIT_SECONDS), event.set)
+    try:
         await event.wait()
+    finally:
+        timer.cancel()

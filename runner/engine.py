@@ -2,15 +2,15 @@
 
 Owns the road of a job through one run: from a state to its step, from the step's outcome to the journal, and
 the bearing of trouble. Who may go at which moment is `runner.turns`. Must not know the wire, SQL, files or
-pages. States change through `jobs.advance` alone; `_record` is its only caller here, and stores each change
-before anything follows from it that could not be found out again.
+pages. What a change is, and when it is stored, is `runner.changes`.
 
 Nobody waits in a task of his own: a job that waits is an entry in a heap, so ten thousand of them cost next to nothing.
 """
 
+import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from random import Random
 from types import MappingProxyType
@@ -19,21 +19,19 @@ from typing import Final
 import anyio
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
+from runner.changes import Changes, Observer
 from runner.clock import Clock, Instant, wait_for
 from runner.errors import RunnerError
 from runner.jobs import agenda
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.agenda import Action, Conclude, Do, Policy, Step, Wait
-from runner.jobs.machine import advance
 from runner.jobs.remedies import job_error
-from runner.journal import Happened, happened
 from runner.keys import HOSTS_AHEAD, Keys
 from runner.output import Output
 from runner.pacing import BAD_ANSWERS, pause_seconds
-from runner.steps import Bearing, Memory, Outcome, Tools, Trouble, take
+from runner.steps import Bearing, Memory, Tools, Trouble, take
 from runner.turns import LAST_RANK, Client, JournalPort, Limits, SenderPort, Tenant, Turn, Turns
 
 _log = structlog.get_logger("runner.engine")
@@ -47,7 +45,6 @@ GRACE_SECONDS: Final = 5.0
 LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 
-Observer = Callable[[m.Job, m.Job, ev.Event], None]
 _PLACE: Final = Step.PLACE  # Python 3.11 makes a call of each look at an enum's member
 _BEGUN: Final = frozenset({m.State.TRIGGERED, m.State.RETRIED, m.State.DOWNLOADING})
 """A job that stands here may have something to do that needs no request."""
@@ -58,33 +55,16 @@ class _Entry(Struct, gc=False):
 
     Attributes:
         lane: the numbers of the jobs that go one after the other, this one's among them; None for one that only looks.
-        riding: what happened last, where that is stored together with what happens next.
     """
 
     tenant: Tenant
     lane: list[int] | None
     opening: ev.Event | None = None
-    riding: Happened | None = None
     open: bool = True
     busy: bool = False
     troubles: int = 0
     bad_answers: int = 0
     not_before: float = 0.0
-
-
-class _Hand:
-    """A task that takes turns, one after the other."""
-
-    __slots__ = ("given", "ready")
-
-    def __init__(self, ready: tuple[Turn, Step]) -> None:
-        self.ready = ready
-        self.given: anyio.Event
-
-    def give(self, ready: tuple[Turn, Step]) -> None:
-        """Let it take this turn."""
-        self.ready = ready
-        self.given.set()
 
 
 class Engine:
@@ -112,31 +92,30 @@ class Engine:
         observers: Sequence[Observer] = (),
     ) -> None:
         """Everything it touches comes in from outside: ports in tests, the real things in `app`."""
-        self.jobs: dict[int, m.Job] = {}
         self.reason: str | None = None
         self.crashed: list[str] = []
-        self.touched: set[int] = set()
         self._clock = clock
-        self._journal = journal
         self._output = output
         self._memory = memory
         self._policy = policy
         self._night = night
         self._random = random
-        self._observers = observers
+        self._changes = Changes(clock, journal, output, night, observers)
+        self.jobs = self._changes.jobs
+        self.touched = self._changes.touched
         self._entries: dict[int, _Entry] = {}
         # Lists, although they are emptied from the front: most hold one job, for which a deque takes 700 bytes.
         self._lanes: dict[tuple[str, int | str], list[int]] = {}
         self._timers: list[tuple[float, int]] = []
         self._open = 0
-        self._wake = anyio.Event()
-        self._turns = Turns(clock, journal, sender, limits, self._look_up)
+        self._wake = asyncio.Event()
+        self._turns = Turns(clock, journal, sender, limits, self._wake.set)
         self._tasks = anyio.create_task_group()
         self._begun: list[int] = []
         self._unseen: deque[Tenant] = deque()
-        self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._look_up)
+        self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._wake.set)
         self._fatal: RunnerError | None = None
-        self._free: list[_Hand] = []
+        self._free: list[asyncio.Future[tuple[Turn, Step]]] = []
         self._log = _log.bind()
 
     def add(
@@ -170,28 +149,29 @@ class Engine:
         Raises:
             RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
+        began = self._clock.now()
         for ids in self._lanes.values():
             if len(ids) > 1:
-                ids.sort(key=self._lane_order)
+                ids.sort(key=lambda id_: agenda.lane_order(self.jobs[id_], began, self._policy))
         async with self._tasks:
             # What needs no request is done at once; the others wait for keys and turns, and are looked at just before.
-            self._look_at(self._begun, self._clock.now())
+            self._look_at(self._begun, began)
             while self._open and self.reason is None:
                 now = self._clock.now()
                 present = now.boot_seconds
                 if present >= until_boot_seconds:
                     self.stop("deadline")
                     break
-                self._wake = anyio.Event()
+                self._wake.clear()
                 while self._timers and self._timers[0][0] <= present:
                     self._schedule(heapq.heappop(self._timers)[1], now)
                 while self._unseen and self._keys.backlog < HOSTS_AHEAD:
                     self._look_at(self._unseen.popleft().jobs, now)
                 while (ready := self._next_turn(now)) is not None:
                     if self._free:
-                        self._free.pop().give(ready)
+                        self._free.pop().set_result(ready)
                     else:
-                        self._tasks.start_soon(self._take_turns, _Hand(ready))
+                        self._tasks.start_soon(self._take_turns, *ready)
                 self._keys.fetch()
                 next_moment = min(
                     self._timers[0][0] if self._timers else present + LONGEST_SLEEP_SECONDS,
@@ -202,38 +182,20 @@ class Engine:
                 await wait_for(self._wake, next_moment - present)
             await self._let_finish()
             self._tasks.cancel_scope.cancel()
-        await self._put_away()
-        await self._store_riding()
         if self._fatal is not None:
+            await self._changes.put_away()
             raise self._fatal
+        await self._changes.finish()
 
     def stop(self, reason: str) -> None:
         """Start nothing more; what is in flight has a few seconds."""
-        if self.reason is None:
-            self.reason = reason
-        self._look_up()
+        self.reason = self.reason or reason
+        self._wake.set()
 
     @property
     def announcements(self) -> list[str]:
         """What the hosts said of their interface's future, for the morning."""
         return list(self._turns.announced.values())
-
-    def _look_up(self) -> None:
-        self._wake.set()
-
-    def _lane_order(self, id_: int) -> tuple[bool, float, bool, date, int]:
-        """Within a lane what Lucca may be working on goes first, then what is in flight, then the oldest date.
-
-        Only what was asked for last can still be on its way, or there: any other report was deleted by its POST.
-        """
-        job = self.jobs[id_]
-        spec = job.spec
-        free = agenda.free_at(job, self._clock.now(), self._policy) == 0.0
-        last = None if free and not (spec.kind == "report" and job.remote_ids) else job.triggers[-1]
-        asked = 0.0 if last is None else -(last.server_date or last.wall).timestamp()
-        in_flight = job.state not in (m.State.PENDING, m.State.FAILED)
-        day = spec.ends_at if isinstance(spec, m.ExportSpec) else spec.due
-        return free, asked, not in_flight, day, id_
 
     async def _let_finish(self) -> None:
         end = self._clock.now().boot_seconds + GRACE_SECONDS
@@ -241,23 +203,8 @@ class Engine:
             left = end - self._clock.now().boot_seconds
             if left <= 0:
                 return
-            self._wake = anyio.Event()
+            self._wake.clear()
             await wait_for(self._wake, min(left, 0.5))
-
-    async def _put_away(self) -> None:
-        """Downloads that wait beside their places are of no use to the next run, which asks for them again.
-
-        On a full disk they may hold the very room in which to write that the night ended.
-        """
-        temps = [temp for job in self.jobs.values() for staged in job.live.staged for _, temp in staged.parts]
-        if temps:
-            await self._output.discard(temps)
-
-    async def _store_riding(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            for id_, entry in self._entries.items():
-                if entry.riding is not None and self._fatal is None:
-                    tasks.start_soon(self._guarded, id_, self._store(entry, self.jobs[id_]))
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
 
@@ -268,56 +215,58 @@ class Engine:
             if entry.open and (entry.lane is None or entry.lane[0] == id_):
                 self._schedule(id_, now)
 
-    def _schedule(self, id_: int, now: Instant | None = None) -> None:
-        """Look at what the job does next and put it where it waits for that."""
+    def _schedule(self, id_: int, now: Instant) -> None:
+        """Look at what the job does next: begin it, if it needs no request, or put the job where it waits for that."""
         entry, job = self._entries[id_], self.jobs[id_]
         if entry.busy or not entry.open:
             return
         # Even a run that was stopped before it began says which files stand there: a crash may have left it unsaid.
         if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
             return
-        now = now or self._clock.now()
         action = self._action(entry, job, now)
         # Asked in the order of how often it is so: that a struct is of another class takes long to tell.
         if action.step is _PLACE if isinstance(action, Do) else isinstance(action, Conclude):
             entry.busy = True
-            self._tasks.start_soon(self._take_local, id_)
-        elif entry.tenant.parked is not None and not isinstance(action, agenda.Rest):
-            entry.busy = True
-            self._tasks.start_soon(self._fail_parked, id_)
-        elif isinstance(action, Do) and entry.not_before <= now.boot_seconds:
-            self._queue(entry, id_, action.step)
-        elif isinstance(action, Wait) or entry.not_before > now.boot_seconds:
+            self._tasks.start_soon(self._work, id_)
+        else:
+            self._put(id_, entry, action, now.boot_seconds)
+
+    def _put(self, id_: int, entry: _Entry, action: Action, present: float) -> None:
+        """Put the job where it waits for this action, which needs a request, or a later moment, or is none."""
+        if isinstance(action, Do) and entry.not_before <= present:
+            tenant, priority = entry.tenant, action.step.priority
+            if tenant.key is None:
+                self._keys.ask(tenant, id_, priority)
+            else:
+                troubled = entry.troubles or entry.bad_answers
+                self._turns.ask(tenant, id_, priority, LAST_RANK if troubled else None)
+        elif isinstance(action, Wait) or entry.not_before > present:
             until = action.until_boot_seconds if isinstance(action, Wait) else 0.0
             heapq.heappush(self._timers, (max(until, entry.not_before), id_))
-            self._look_up()
+            self._wake.set()
         else:
-            self._close(id_, job)
+            self._close(id_, self.jobs[id_])
 
     def _action(self, entry: _Entry, job: m.Job, now: Instant) -> Action:
         if entry.opening is not None:
             return Conclude(entry.opening)
-        return agenda.next_action(job, now, self._policy)
-
-    def _queue(self, entry: _Entry, id_: int, step: Step) -> None:
-        tenant = entry.tenant
-        if tenant.key is not None:
-            troubled = entry.troubles or entry.bad_answers
-            self._turns.ask(tenant, id_, step.priority, LAST_RANK if troubled else None)
-            return
-        self._keys.ask(tenant, id_, step.priority)
+        action, parked = agenda.next_action(job, now, self._policy), entry.tenant.parked
+        asks = action.step is not _PLACE if isinstance(action, Do) else isinstance(action, Wait)
+        if parked is None or not asks:
+            return action
+        return Conclude(ev.Failed(job_error(parked[0], job.spec, parked[1])))
 
     def _next_turn(self, now: Instant) -> tuple[Turn, Step] | None:
         """The turn of whoever comes first and may send now, with the step to take in it."""
         while (turn := self._turns.next(now.boot_seconds)) is not None:
             entry = self._entries[turn.id]
             action = self._action(entry, self.jobs[turn.id], now)
-            if not entry.busy and entry.open and isinstance(action, Do) and entry.tenant.parked is None:
+            if not entry.busy and entry.open and isinstance(action, Do):
                 entry.busy = True
                 return turn, action.step
             # It waited so long for its turn that something else comes first now.
             turn.end()
-            self._schedule(turn.id)
+            self._schedule(turn.id, now)
         return None
 
     def _close(self, id_: int, job: m.Job) -> None:
@@ -325,7 +274,7 @@ class Engine:
         entry = self._entries[id_]
         entry.open = False
         self._open -= 1
-        self._look_up()
+        self._wake.set()
         lane = entry.lane
         if lane is None or lane[0] != id_:
             return
@@ -336,56 +285,42 @@ class Engine:
                 self._open -= 1
             lane.clear()
         elif lane:
-            self._entries[lane[0]].not_before = agenda.free_at(job, self._clock.now(), self._policy)
-            self._schedule(lane[0])
+            now = self._clock.now()
+            self._entries[lane[0]].not_before = agenda.free_at(job, now, self._policy)
+            self._schedule(lane[0], now)
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _take_turns(self, hand: _Hand) -> None:
-        """Take the turn that was given, and wait for the next: a task for each would cost more than the turn."""
+    async def _take_turns(self, turn: Turn, step: Step) -> None:
+        """Take this turn, and wait for the next: a task for each would cost more than the turn."""
         while True:
-            turn, step = hand.ready
-            try:
-                await self._guarded(turn.id, self._exchange(turn.id, step, turn))
-            finally:
-                turn.end()
-            hand.given = anyio.Event()
-            self._free.append(hand)
-            await hand.given.wait()
+            await self._work(turn.id, step, turn)
+            turn.end()
+            given = asyncio.get_running_loop().create_future()
+            self._free.append(given)
+            turn, step = await given
 
-    async def _exchange(self, id_: int, step: Step, turn: Turn) -> None:
-        outcome = await take(step, self.jobs[id_], self._tools(id_, turn))
-        turn.end()
-        await self._apply(id_, outcome)
-        await self._go_on(id_)
+    async def _work(self, id_: int, step: Step | None = None, turn: Turn | None = None) -> None:
+        """Take the step, if there is one, and do what needs no request.
 
-    async def _take_local(self, id_: int) -> None:
-        await self._guarded(id_, self._go_on(id_))
-
-    async def _go_on(self, id_: int) -> None:
-        """Everything that needs no request, at once."""
-        while self._fatal is None:
-            action = self._action(self._entries[id_], self.jobs[id_], self._clock.now())
-            if isinstance(action, Conclude):
-                self._entries[id_].opening = None
-                await self._record(id_, action.event)
-            elif isinstance(action, Do) and action.step is _PLACE:
-                await self._apply(id_, await take(Step.PLACE, self.jobs[id_], self._tools(id_, None)))
-            else:
-                return
-
-    async def _fail_parked(self, id_: int) -> None:
-        tenant = self._entries[id_].tenant
-        assert tenant.parked is not None  # noqa: S101 - said by the caller
-        code, detail = tenant.parked
-        failed = ev.Failed(job_error(code, self.jobs[id_].spec, detail))
-        await self._guarded(id_, self._apply(id_, Outcome((failed,))))
-
-    async def _guarded(self, id_: int, work: Coroutine[object, object, None]) -> None:
-        """One job's trouble with this program must not touch another's."""
+        One job's trouble with this program must not touch another's.
+        """
         entry = self._entries[id_]
         try:
-            await work
+            if step is not None:
+                await self._take(id_, step, turn)
+            while self._fatal is None:
+                now = self._clock.now()
+                action = self._action(entry, self.jobs[id_], now)
+                if isinstance(action, Conclude):
+                    entry.opening = None
+                    await self._happen(id_, action.event)
+                elif isinstance(action, Do) and action.step is _PLACE:
+                    await self._take(id_, _PLACE, None)
+                else:
+                    if self.reason is None:
+                        self._put(id_, entry, action, now.boot_seconds)
+                    break
         except RunnerError as error:
             # Neither a full disk nor a lost journal concerns one job alone.
             self._fatal = self._fatal or error
@@ -396,12 +331,22 @@ class Engine:
                 "job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value
             )
             self.crashed.append(job.label)
-            entry.busy = False
-            self._close(id_, job)
-            return
+            if entry.open:
+                self._close(id_, job)
         entry.busy = False
-        self._schedule(id_)
-        self._look_up()
+        self._wake.set()
+
+    async def _take(self, id_: int, step: Step, turn: Turn | None) -> None:
+        outcome = await take(step, self.jobs[id_], self._tools(id_, turn))
+        if turn is not None:
+            turn.end()
+        for event in outcome.events:
+            await self._happen(id_, event)
+        if outcome.trouble is None:
+            entry = self._entries[id_]
+            entry.troubles = entry.bad_answers = 0
+        else:
+            await self._bear(id_, outcome.trouble)
 
     def _tools(self, id_: int, turn: Turn | None) -> Tools:
         return Tools(
@@ -410,33 +355,26 @@ class Engine:
             output=self._output,
             memory=self._memory,
             night=self._night,
-            record=lambda event: self._record(id_, event),
+            record=lambda event: self._changes.happen(id_, event),
             scrub=self._entries[id_].tenant.scrub,
             key_in=self._entries[id_].tenant.told_in,
         )
 
-    async def _apply(self, id_: int, outcome: Outcome) -> None:
-        entry = self._entries[id_]
-        for event in outcome.events:
-            if isinstance(event, ev.Failed):
-                if event.error.code is m.ErrorCode.KEY_REFUSED and entry.tenant.parked is None:
-                    self._park(
-                        entry.tenant, event.error.code, "refused to another job of this tenant just now"
-                    )
-                if self.jobs[id_].finished:
-                    # Only the look at a finished job failed; what it has, it keeps.
-                    self.jobs[id_] = agenda.looked(self.jobs[id_])
-                    continue
-            await self._record(id_, event)
-        if outcome.trouble is None:
-            entry.troubles = entry.bad_answers = 0
-        else:
-            await self._bear(id_, outcome.trouble)
+    async def _happen(self, id_: int, event: ev.Event) -> None:
+        if isinstance(event, ev.Failed):
+            tenant, code = self._entries[id_].tenant, event.error.code
+            if code is m.ErrorCode.KEY_REFUSED and tenant.parked is None:
+                self._park(tenant, code, "refused to another job of this tenant just now")
+            if self.jobs[id_].finished:
+                # Only the look at a finished job failed; what it has, it keeps.
+                self.jobs[id_] = agenda.looked(self.jobs[id_])
+                return
+        await self._changes.happen(id_, event)
 
     async def _bear(self, id_: int, trouble: Trouble) -> None:
         """Wait trouble out; only answers that are no content are counted to an end."""
         entry, job = self._entries[id_], self.jobs[id_]
-        await self._store(entry, job)
+        await self._changes.store(id_)
         bad = trouble.bearing is Bearing.BAD_ANSWER
         attempt = entry.bad_answers if bad else entry.troubles
         if bad:
@@ -456,7 +394,9 @@ class Engine:
             return
         if entry.bad_answers >= BAD_ANSWERS:
             entry.bad_answers = 0
-            await self._record(id_, ev.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail)))
+            await self._changes.happen(
+                id_, ev.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail))
+            )
             return
         entry.not_before = self._clock.now().boot_seconds + pause
         if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
@@ -469,46 +409,3 @@ class Engine:
         """After a refused or missing key the tenant's other jobs fail without further requests in this run."""
         tenant.parked = (code, detail)
         self._look_at(tenant.jobs, self._clock.now())
-
-    async def _store(self, entry: _Entry, job: m.Job, told: Happened | None = None) -> None:
-        """Store the job with what happened to it, and is not stored yet."""
-        events = [one for one in (entry.riding, told) if one is not None]
-        entry.riding = None  # at once: who is cancelled while he waits has it stored all the same
-        if events:
-            await self._journal.record(job, self._night, *events)
-
-    async def _record(self, id_: int, event: ev.Event) -> m.Job:
-        """Let the event happen to the job: stored first, then known; but for what the next run would find out again.
-
-        That is stored together with what happens next, in one flush: an intent with the baseline it goes by, the names
-        of files with the answer that told their number. A crash before is one before it was recorded. Where the job
-        has to wait because of trouble, and at the end of the run, it is stored by itself.
-        """
-        before = self.jobs[id_]
-        now = self._clock.now()
-        after = advance(before, event, now)
-        if replace(after, live=before.live) != before:  # what lives only in this run is not stored
-            entry = self._entries[id_]
-            note = event.why if isinstance(event, ev.TriggerLetGo) else ""
-            told = happened(type(event).__name__, before, after, now.wall, note)
-            if entry.riding is None and agenda.found_again(before, after):
-                entry.riding = told
-            else:
-                await self._store(entry, after, told)
-            self.touched.add(id_)
-        self.jobs[id_] = after
-        if before.live.staged and not after.live.staged and not isinstance(event, ev.Placed):
-            await self._output.discard([temp for staged in before.live.staged for _, temp in staged.parts])
-        if after.state is not before.state:
-            self._log.info(
-                f"{after.spec.kind}.{after.state.value}",
-                tenant=after.spec.tenant,
-                job=after.spec.name,
-                **({"error": after.error.code.value} if after.error is not None else {}),
-            )
-        for observer in self._observers:
-            try:
-                observer(before, after, event)
-            except Exception:  # noqa: BLE001 - who only looks on can never fail a run
-                self._log.exception("observer.failed", job=after.label)
-        return after

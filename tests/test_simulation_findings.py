@@ -1,5 +1,6 @@
 """What the simulation found, each by itself and for ever: a seed tells another story once the dice are changed."""
 
+import asyncio
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def test_a_wait_too_short_for_floating_point_ends() -> None:
     async def waits(clock: VirtualClock) -> None:
         await clock.wait(50_000)
         before = clock.now().boot_seconds
-        await wait_for(anyio.Event(), 1e-13)
+        await wait_for(asyncio.Event(), 1e-13)
         assert clock.now().boot_seconds > before
 
     run_virtual(waits)

@@ -16,10 +16,11 @@ import anyio
 
 from runner.app.intake import Intake, take_in
 from runner.app.selection import Selection
+from runner.changes import Observer
 from runner.clock import Clock, Instant
 from runner.collector import uncollected
 from runner.credentials import Secret
-from runner.engine import Engine, Observer
+from runner.engine import Engine
 from runner.errors import ManifestError, RunnerError, StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import Policy

@@ -6,7 +6,7 @@ restart asks again and gets the same answer. A step may only be chosen here; wha
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import Enum
 
 from msgspec import Struct
@@ -242,6 +242,20 @@ def free_at(job: Job, now: Instant, policy: Policy) -> float:
     elapsed = None if untold else elapsed_seconds(job, now)
     left = policy.retrigger_after_seconds - (elapsed or 0.0)
     return now.boot_seconds + left if left > 0 else 0.0
+
+
+def lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, bool, date, int]:
+    """Within a lane what Lucca may be working on goes first, then what is in flight, then the oldest date.
+
+    Only what was asked for last can still be on its way, or there: any other report was deleted by its POST.
+    """
+    spec = job.spec
+    free = free_at(job, now, policy) == 0.0
+    last = None if free and not (isinstance(spec, ReportSpec) and job.remote_ids) else job.triggers[-1]
+    asked = 0.0 if last is None else -(last.server_date or last.wall).timestamp()
+    in_flight = job.state not in (_PENDING, State.FAILED)
+    day = spec.ends_at if isinstance(spec, ExportSpec) else spec.due
+    return free, asked, not in_flight, day, job.id
 
 
 def owes_a_look(job: Job, now: Instant) -> bool:

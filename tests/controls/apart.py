@@ -87,13 +87,17 @@ APART: Final = (
         (
             Change(
                 _ENGINE,
-                "        turn.end()\n        await self._apply(id_, outcome)\n        await self._go_on(id_)\n",
-                "        await self._apply(id_, outcome)\n"
-                "        await self._go_on(id_)\n"
-                "        while isinstance(held := self._action(id_, self._clock.now()), Wait):\n"
-                "            await self._clock.wait(held.until_boot_seconds - self._clock.now().boot_seconds)\n"
-                "        if isinstance(held, Do) and not turn._ended:\n"
-                "            await self._exchange(id_, held.step, turn)\n",
+                "        if turn is not None:\n            turn.end()\n        for event",
+                "        for event",
+            ),
+            Change(
+                _ENGINE,
+                "                else:\n                    if self.reason is None:\n",
+                "                elif isinstance(action, Wait) and turn is not None:\n"
+                "                    await self._clock.wait(action.until_boot_seconds - now.boot_seconds)\n"
+                "                elif isinstance(action, Do) and turn is not None:\n"
+                "                    await self._take(id_, action.step, turn)\n"
+                "                else:\n                    if self.reason is None:\n",
             ),
         ),
         ("tests/test_engine.py::test_a_waiting_job_holds_no_place",),
@@ -122,8 +126,8 @@ APART: Final = (
         (
             Change(
                 _ENGINE,
-                "if event.error.code is m.ErrorCode.KEY_REFUSED and",
-                "if event.error.code is m.ErrorCode.SECRET and",
+                "if code is m.ErrorCode.KEY_REFUSED and",
+                "if code is m.ErrorCode.SECRET and",
             ),
         ),
         (

@@ -5,7 +5,6 @@ from typing import Final
 from tests.controls.model import Change, Control
 
 _AGENDA: Final = "runner/jobs/agenda.py"
-_ENGINE: Final = "runner/engine.py"
 _INTAKE: Final = "runner/app/intake.py"
 _EXPORTS: Final = "runner/lucca/exports.py"
 _MACHINE: Final = "runner/jobs/machine.py"
@@ -243,7 +242,7 @@ ONCE: Final = (
     Control(
         "newest-date-first",
         "Of two dates of one configuration the newer is triggered first, and swallows the older one's hours.",
-        (Change(_ENGINE, "not in_flight, day, id_", "not in_flight, -day.toordinal(), id_"),),
+        (Change(_AGENDA, "not in_flight, day, job.id", "not in_flight, -day.toordinal(), job.id"),),
         ("tests/test_engine.py::test_older_dates_of_a_configuration_go_first_and_one_at_a_time",),
     ),
     Control(
