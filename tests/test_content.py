@@ -267,6 +267,11 @@ def test_what_stands_beside_the_export_is_none_of_it(other: bytes) -> None:
         assert entries_of(body) == entries_of(answer())
 
 
+def test_a_key_may_be_spelled_with_escapes() -> None:
+    body = b'{"data": {"id": 290, "entri\\u0065s": [{}, {}]}, "x": {"entries": [{}, {}, {}]}}'
+    assert read_export_content(body).entries == 2
+
+
 @pytest.mark.parametrize(
     "body",
     [
