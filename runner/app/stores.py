@@ -3,28 +3,22 @@
 Apart from `setup`: what looks at the manifest alone needs neither.
 """
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
-
-import anyio
+from typing import Final
 
 from runner.app.setup import journal_path
+from runner.app.threads import Threads
 from runner.jobs.agenda import Policy
 from runner.journal import JournalReader, SqliteJournal, hold, refuse_links
 from runner.output import Disk, Output
 from runner.settings import Settings
 
-T = TypeVar("T")
+_FILE_THREADS: Final = 8
+"""They write and read files: more would only queue at the disk and at the interpreter."""
 
-_THREADS = ThreadPoolExecutor(8, thread_name_prefix="files")
-"""Where files are written and read: more would only queue at the disk and at the interpreter."""
-
-_BLOCK_THREADS = ThreadPoolExecutor(2, thread_name_prefix="blocks")
-"""Where the blocks of large answers are read and hashed, which competes with the event loop for the interpreter: two,
-since hashing leaves it to somebody else. They go from one block to the next without waiting for the loop."""
+_BLOCK_THREADS: Final = 2
+"""They read and hash the blocks of large answers, which competes with the event loop for the interpreter: two, since
+hashing leaves it to somebody else. They go from one block to the next without waiting for the loop."""
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -60,24 +54,7 @@ def output_of(settings: Settings) -> Output:
     return Output(
         settings.output,
         disk=Disk(),
-        offload=in_thread,
-        offload_block=in_block_thread,
+        offload=Threads("files", _FILE_THREADS),
+        offload_block=Threads("blocks", _BLOCK_THREADS),
         group_id=settings.output_group_id(),
     )
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Do blocking work beside the event loop. It is seen to its end even where the waiting is given up."""
-    return await _in(_THREADS, work)
-
-
-async def in_block_thread(work: Callable[[], T]) -> T:
-    """The same, for a block of a large answer."""
-    return await _in(_BLOCK_THREADS, work)
-
-
-async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    doing: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(threads, work)
-    with anyio.CancelScope(shield=True):
-        result = await doing
-    return result  # noqa: RET504 - for the type checker, which knows that scopes may swallow

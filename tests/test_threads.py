@@ -1,0 +1,116 @@
+"""Blocking work beside the event loop: each piece comes back to whoever asked, whatever becomes of the others."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from runner.app.threads import Threads
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def threads() -> Threads:
+    return Threads("test", 3)
+
+
+async def test_each_gets_its_own_result_or_error(threads: Threads) -> None:
+    def work(number: int) -> int:
+        if number % 3 == 0:
+            raise LookupError(number)
+        return number
+
+    told: list[int] = []
+
+    async def ask(number: int) -> None:
+        try:
+            told.append(await threads(partial(work, number)))
+        except LookupError as error:
+            told.append(-error.args[0])
+
+    async with anyio.create_task_group() as group:
+        for number in range(2000):
+            group.start_soon(ask, number)
+    assert sorted(map(abs, told)) == list(range(2000))
+    assert sorted(told)[:667] == [-number for number in range(1998, -1, -3)]
+
+
+async def test_no_more_work_at_a_time_than_there_are_threads(threads: Threads) -> None:
+    together = threading.Barrier(3)
+    names: set[str] = set()
+
+    def work() -> None:
+        names.add(threading.current_thread().name)
+        together.wait(20)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(9):
+            group.start_soon(threads, work)
+    assert names == {"test_1", "test_2", "test_3"}
+
+
+async def test_who_is_cancelled_waits_for_the_end_of_his_work(threads: Threads) -> None:
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> str:
+        begun.set()
+        go.wait(20)
+        ended.set()
+        return "done"
+
+    told = ""
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+
+            async def ask() -> None:
+                nonlocal told
+                told = await threads(work)
+                assert ended.is_set()
+
+            group.start_soon(ask)
+            await threads(lambda: begun.wait(20))
+            scope.cancel()
+            go.set()
+    assert told == "done"
+
+
+async def test_a_task_that_is_torn_from_its_work_costs_nobody_else_theirs(threads: Threads) -> None:
+    """As at a second Ctrl-C: asyncio itself cancels, and no shield holds."""
+    begun, go = threading.Event(), threading.Event()
+
+    def held(value: str, wait: Callable[[float], object]) -> str:
+        begun.set()
+        wait(20)
+        return value
+
+    torn = asyncio.ensure_future(threads(partial(held, "torn", go.wait)))
+    other = asyncio.ensure_future(threads(partial(held, "other", go.wait)))
+    await threads(lambda: begun.wait(20))
+    torn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await torn
+    go.set()
+    assert await other == "other"
+
+
+def test_work_that_outlives_the_loop_troubles_nobody() -> None:
+    threads = Threads("test", 1)
+    go, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        go.wait(20)
+        ended.set()
+
+    async def leave() -> None:
+        left = asyncio.ensure_future(threads(work))
+        await anyio.lowlevel.checkpoint()
+        left.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    assert ended.wait(20)
