@@ -24,13 +24,13 @@ def period(job: Job, words: Phrasebook) -> str:
         begin = begins_at(job)
         first = None if begin is None else _date_of(begin)
         if first is None or first > last:
-            return words("period.until", last=words.day(last))
-        return words("period.from", first=words.day(first), last=words.day(last))
+            return words.days("period.until", last, last)
+        return words.days("period.from", first, last)
     if spec.starts_on is None or spec.ends_on is None:
         return words("period.template")
     if spec.starts_on == spec.ends_on:
-        return words("period.day", first=words.day(spec.starts_on))
-    return words("period.report", first=words.day(spec.starts_on), last=words.day(spec.ends_on))
+        return words.days("period.day", spec.starts_on, spec.ends_on)
+    return words.days("period.report", spec.starts_on, spec.ends_on)
 
 
 def _date_of(text: str) -> date | None:

@@ -281,7 +281,7 @@ class _Builder:
             what=words(f"{key}.what"),
             todo=words(f"{key}.todo"),
             then=then,
-            jobs=[self._job(job) for job in jobs],
+            jobs=[self._job(job, alone=True) for job in jobs],
         )
 
     def _arrived(self, tenant: str, jobs: Sequence[Job], *, elsewhere: bool) -> ClientView:
@@ -339,7 +339,8 @@ class _Builder:
             elsewhere=elsewhere,
         )
 
-    def _job(self, job: Job) -> JobView:
+    def _job(self, job: Job, *, alone: bool = False) -> JobView:
+        """`alone`: outside of a table, whose columns say what a number counts."""
         words, night = self.words, self.night
         entries = entry_count(job)
         unfinished = not job.finished
@@ -349,7 +350,9 @@ class _Builder:
             kind=words(f"kind.{job.spec.kind}"),
             period=facts.period(job, words),
             # Of several versions each is told by itself: their sum would be taken for something to import.
-            entries="" if entries is None or len(job.contents) > 1 else words.count("entries", entries),
+            entries=words.count("entries", entries)
+            if alone and entries is not None and len(job.contents) < 2
+            else "",
             entry_count="–" if entries is None else words.number(entries),
             files=[self._file(record) for record in placed_files(job)],
             remarks=facts.remarks(job, words, night.date),

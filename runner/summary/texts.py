@@ -41,7 +41,8 @@ class Phrasebook:
 
     def __call__(self, key: str, **values: object) -> str:
         """The phrase of this key with its values put in."""
-        return _phrases(self.language)[key].format(**values)
+        text = _phrases(self.language)[key]
+        return text.format(**values) if values else text
 
     def has(self, key: str) -> bool:
         """Whether there is such a phrase."""
@@ -73,7 +74,11 @@ class Phrasebook:
 
     def day(self, day: date, *, weekday: bool = True) -> str:
         """`mardi 24 novembre 2026`, `Tuesday 24 November 2026`."""
-        return _day(self.language, day, weekday)
+        return _day(self.language, day, weekday=weekday)
+
+    def days(self, key: str, first: date, last: date) -> str:
+        """The phrase of this key with a first and a last day."""
+        return _days(self.language, key, first, last)
 
     def local(self, at: datetime) -> datetime:
         """The moment in the reader's zone."""
@@ -100,11 +105,17 @@ class Phrasebook:
 
 
 @lru_cache(256)
-def _day(language: Language, day: date, weekday: bool) -> str:  # noqa: FBT001 - as it comes
+def _day(language: Language, day: date, *, weekday: bool) -> str:
     table = french if language == "fr" else english
     number = f"1{'er' if language == 'fr' else ''}" if day.day == 1 else str(day.day)
     text = f"{number}{_NBSP}{table.MONTHS[day.month - 1]} {day.year}"
     return f"{table.DAYS[day.weekday()]} {text}" if weekday else text
+
+
+@lru_cache(256)
+def _days(language: Language, key: str, first: date, last: date) -> str:
+    days = [_day(language, day, weekday=True) for day in (first, last)]
+    return _phrases(language)[key].format(first=days[0], last=days[1])
 
 
 @lru_cache(256)
