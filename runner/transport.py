@@ -3,18 +3,23 @@
 Owns aiohttp, time-outs, the least rate, and the question that decides about somebody's pay: may the bytes have
 left? Must not know jobs, the journal or what an answer means.
 
-Of aiohttp it takes connections, requests and responses, and no session: there is nothing that would follow a redirect
-(the key must not leave the host), send a request again by itself, keep a cookie or look for a proxy.
+Of aiohttp it takes the connections and the reader of answers, and no session: there is nothing that would follow a
+redirect (the key must not leave the host), send a request again by itself, keep a cookie or look for a proxy. What
+leaves is what `_bytes_of` says.
 """
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from msgspec import Struct
 from yarl import URL
 
@@ -23,6 +28,7 @@ from runner.clock import Clock
 from runner.credentials import Secret
 from runner.encodings import EncodingError, decoder_of
 from runner.lucca import Purpose, Request
+from runner.timelimits import TimeLimit, TimeLimits
 
 ANSWER_CAP_BYTES: Final = 16 * 1024 * 1024
 CONTENT_CAP_BYTES: Final = 4 * 1024 * 1024 * 1024
@@ -33,10 +39,14 @@ _USER_AGENT: Final = "runner (nightly Lucca Timesheet batch)"
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout()
 _PARTS: Final = (
     (aiohttp.BaseConnector, "connect"),
-    (aiohttp.ClientRequest, "send"),
-    (aiohttp.ClientResponse, "start"),
+    (Connection, "protocol"),
+    (Connection, "transport"),
+    (ResponseHandler, "set_response_params"),
+    (ResponseHandler, "read"),
 )
 """What is used of aiohttp besides its documented ways in."""
+_PLACES: Final = 256
+"""Whom to connect to is worked out once for so many hosts that are asked at a time."""
 
 
 class TransportError(Exception):
@@ -79,10 +89,18 @@ class Answer(Struct, frozen=True, gc=False):
 class Stream:
     """An answer whose body is still to be read, in `async with`: what is not read to its end costs a connection."""
 
-    def __init__(self, response: aiohttp.ClientResponse, clock: Clock, limits: "_TimeLimits") -> None:
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self._response = response
+    def __init__(
+        self,
+        message: RawResponseMessage,
+        content: aiohttp.StreamReader,
+        connection: Connection,
+        clock: Clock,
+        limits: TimeLimits,
+    ) -> None:
+        self.status = message.code
+        self.headers = {name.lower(): value for name, value in message.headers.items()}
+        self._content = content
+        self._connection = connection
         self._clock = clock
         self._limits = limits
         self._waited, self._size = 0.0, 0
@@ -91,9 +109,8 @@ class Stream:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        if not self._response.closed:
-            self._response.close()
-            await self._response.wait_for_close()
+        if not self._content.is_eof():
+            self._connection.close()
 
     @property
     def length_known(self) -> bool:
@@ -143,7 +160,7 @@ class Stream:
 
     async def _next(self) -> bytes:
         """What came next; nothing at the end."""
-        content = self._response.content
+        content = self._content
         # What is here already needs no waiting, nor a limit to it. No more of it than one read of the socket gave:
         # several would have to be copied together.
         chunk = content.read_nowait(_SOCKET_READ_BYTES)
@@ -200,14 +217,17 @@ class Transport:
         self._gateway = gateway.rstrip("/") if gateway else None
         self._connector = connector
         self._keep_open = keep_open
-        self._limits: _TimeLimits | None = None
+        self._limits: TimeLimits | None = None
 
     async def __aenter__(self) -> Self:
         if not all(hasattr(kind, name) for kind, name in _PARTS):
             raise RuntimeError("this aiohttp is put together otherwise: install one that the lock names")
         if self._connector is None:
             self._connector = _connector(keep_open=self._keep_open)
-        self._limits = _TimeLimits(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._limits = TimeLimits(loop)
+        # aiohttp reads off a request whom to connect to.
+        self._place = lru_cache(_PLACES)(lambda url: aiohttp.ClientRequest("GET", URL(url), loop=loop))
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -247,7 +267,7 @@ class Transport:
             return await self._open(domain, key, request, sent)
         raise _no_answer(sent, f"no answer in {seconds:g} s")
 
-    def _within(self, seconds: float) -> "_TimeLimit":
+    def _within(self, seconds: float) -> TimeLimit:
         assert self._limits is not None, "the transport is used inside its context"  # noqa: S101
         return self._limits.within(seconds)
 
@@ -255,34 +275,26 @@ class Transport:
         """Send, and read the answer's head."""
         assert self._connector is not None  # noqa: S101 - opened with the context
         assert self._limits is not None  # noqa: S101 - the same
-        accepts = "*/*" if "/download-" in request.target else "application/json"
-        headers = {
-            "Host": domain,
-            "Authorization": f"lucca application={key.reveal()}",
-            "User-Agent": _USER_AGENT,
-            "Accept": accepts,
-            "Accept-Encoding": "identity",
-        }
-        if request.body is not None:
-            headers["Content-Type"] = "application/json"
-        url = URL((self._gateway or f"https://{domain}") + request.target, encoded=True)
-        wire = aiohttp.ClientRequest(
-            request.method, url, headers=headers, data=request.body, loop=self._limits.loop
-        )
+        leaving = _bytes_of(request, domain, key, keep_open=self._keep_open)
         try:
-            connection = await self._connector.connect(wire, [], _NO_TIMEOUT)
-            response = None
+            connection = await self._connector.connect(
+                self._place(self._gateway or f"https://{domain}"), [], _NO_TIMEOUT
+            )
             try:
-                assert connection.protocol is not None  # noqa: S101 - it was given just now
-                connection.protocol.set_response_params(
+                protocol, transport = connection.protocol, connection.transport
+                assert protocol is not None  # noqa: S101 - it was given just now
+                assert transport is not None  # noqa: S101 - the same
+                protocol.set_response_params(
                     auto_decompress=False, read_until_eof=True, read_bufsize=_SOCKET_READ_BYTES
                 )
                 sent.mark()
-                response = await wire.send(connection)
-                await response.start(connection)
+                transport.write(leaving)
+                while True:
+                    message, content = await protocol.read()
+                    if message.code >= 200 or message.code == 101:
+                        break
+                content.on_eof(connection.release)
             except BaseException:
-                if response is not None:
-                    response.close()
                 connection.close()
                 raise
         except aiohttp.ClientConnectorCertificateError:
@@ -293,11 +305,32 @@ class Transport:
             raise NotSentError("no secure connection") from None
         except aiohttp.ClientConnectorError as error:
             raise NotSentError(f"no connection ({_os_reason(error)})") from None
-        except aiohttp.ClientResponseError:
+        except HttpProcessingError:
             raise BrokenAnswerError("the answer is not HTTP") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _no_answer(sent, f"the connection broke ({type(error).__name__})") from None
-        return Stream(response, self._clock, self._limits)
+        return Stream(message, content, connection, self._clock, self._limits)
+
+
+def _bytes_of(request: Request, domain: str, key: Secret, *, keep_open: bool) -> bytes:
+    """All that leaves for a request."""
+    accepted = "*/*" if "/download-" in request.target else "application/json"
+    head = [
+        f"{request.method} {request.target} HTTP/1.1",
+        f"Host: {domain}",
+        f"Authorization: lucca application={key.reveal()}",
+        f"User-Agent: {_USER_AGENT}",
+        f"Accept: {accepted}",
+        "Accept-Encoding: identity",
+    ]
+    if request.body is not None:
+        head += ["Content-Type: application/json", f"Content-Length: {len(request.body)}"]
+    if not keep_open:
+        head.append("Connection: close")
+    text = "\r\n".join(head)
+    if not text.isascii() or len(text.splitlines()) != len(head):
+        raise ValueError("a request that is not one line for each of its headers")
+    return f"{text}\r\n\r\n".encode() + (request.body or b"")
 
 
 def _connector(*, keep_open: bool) -> aiohttp.BaseConnector:
@@ -351,68 +384,6 @@ class _Sent:
     def mark(self) -> None:
         self.maybe = True
         self._left()
-
-
-class _TimeLimits:
-    """Ends what lasts too long. All share a timer: nearly everything ends early, and a timer each costs more."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.open: set[_TimeLimit] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def within(self, seconds: float) -> "_TimeLimit":
-        """What is done inside, in `with`, is cancelled and left after so many seconds."""
-        limit = _TimeLimit(self, self.loop.time() + seconds)
-        if self._timer is None or limit.at < self._timer.when():
-            self._look_again_at(limit.at)
-        return limit
-
-    def close(self) -> None:
-        """Nothing is bounded any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _look_again_at(self, at: float) -> None:
-        self.close()
-        self._timer = self.loop.call_at(at, self._look, at)
-
-    def _look(self, now: float) -> None:
-        self._timer = None
-        for limit in self.open:
-            if limit.at <= now:
-                limit.reach()
-        if later := [limit.at for limit in self.open if limit.at > now]:
-            self._look_again_at(min(later))
-
-
-class _TimeLimit:
-    """One of them; of those that are within each other each tells for itself whether it was `reached`."""
-
-    __slots__ = ("_cancelling", "_limits", "_task", "at", "reached")
-
-    def __init__(self, limits: _TimeLimits, at: float) -> None:
-        self.at = at
-        self.reached = False
-        self._limits = limits
-
-    def __enter__(self) -> Self:
-        task = asyncio.current_task(self._limits.loop)
-        assert task is not None  # noqa: S101 - coroutines run in tasks
-        self._task, self._cancelling = task, task.cancelling()
-        self._limits.open.add(self)
-        return self
-
-    def reach(self) -> None:
-        """The time is over."""
-        self.reached = True
-        self._task.cancel()
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
-        self._limits.open.discard(self)
-        # As `asyncio.timeout` has it: whoever else cancelled the task meanwhile is not kept from it.
-        alone = self.reached and self._task.uncancel() <= self._cancelling
-        return alone and kind is asyncio.CancelledError
 
 
 def _no_answer(sent: _Sent, detail: str) -> TransportError:

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 
 from runner.clock import SystemClock
 from runner.credentials import Secret
@@ -361,21 +362,52 @@ async def test_a_transport_is_used_inside_its_context() -> None:
     await transport.__aexit__(None, None, None)
 
 
-async def test_what_goes_wrong_in_the_midst_of_writing_may_have_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    send = aiohttp.ClientRequest.send
+class Breaking:
+    """What writes, and then breaks."""
 
-    async def broken(request: aiohttp.ClientRequest, connection: Any) -> Any:
-        await send(request, connection)
+    def __init__(self, connection: Connection) -> None:
+        assert connection.protocol is not None
+        assert connection.protocol.transport is not None
+        self._transport = connection.protocol.transport
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
         raise ConnectionResetError
 
-    monkeypatch.setattr(aiohttp.ClientRequest, "send", broken)
+
+async def test_what_goes_wrong_in_the_midst_of_writing_may_have_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "transport", property(Breaking))
     async with scripted(answer(b"{}")) as server, calling(server) as caller:
         with pytest.raises(LostError):
-            await caller.send()
+            await caller.send(TRIGGER)
     assert caller.left == 1
 
 
-@pytest.mark.parametrize("part", ["BaseConnector.connect", "ClientRequest.send", "ClientResponse.start"])
+@pytest.mark.parametrize("target", ["/x\r\nX-More: 1", "/x\ny", "/x\x0b", "/é"])
+async def test_nothing_leaves_that_is_not_one_line_for_each_header(target: str) -> None:
+    async with scripted(answer(b"{}")) as server, calling(server) as caller:
+        with pytest.raises(ValueError, match="one line for each of its headers"):
+            await caller.send(Request("GET", target))
+        assert (server.connections, caller.left) == (0, 0)
+
+
+async def test_a_server_is_told_that_a_connection_is_not_kept() -> None:
+    async with scripted(answer(BODY)) as server, calling(server, keep_open=False) as caller:
+        await caller.send()
+        await caller.send()
+    assert [request.count(b"\r\nConnection: close\r\n") for request in server.requests] == [1, 1]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "connector.BaseConnector.connect",
+        "connector.Connection.protocol",
+        "connector.Connection.transport",
+        "client_proto.ResponseHandler.set_response_params",
+    ],
+)
 async def test_with_an_aiohttp_that_is_put_together_otherwise_nothing_is_sent(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

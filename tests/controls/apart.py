@@ -10,7 +10,7 @@ _PACING: Final = "runner/pacing.py"
 _LOGS: Final = "runner/app/logs.py"
 _TRANSPORT: Final = "runner/transport.py"
 _TURNS: Final = "runner/turns.py"
-_ANSWERED: Final = "        return Stream(response, self._clock, self._limits)\n"
+_ANSWERED: Final = "        return Stream(message, content, connection, self._clock, self._limits)\n"
 
 APART: Final = (
     Control(
@@ -154,8 +154,9 @@ APART: Final = (
             Change(
                 _TRANSPORT,
                 _ANSWERED,
-                "        if 300 <= response.status < 400:\n"
-                '            self._gateway = str(url.join(URL(response.headers["Location"])).origin())\n'
+                "        if 300 <= message.code < 400:\n"
+                '            place = URL("http://a").join(URL(message.headers["Location"]))\n'
+                "            self._gateway = str(place.origin())\n"
                 f"            return await self._open(domain, key, request, sent)\n{_ANSWERED}",
             ),
         ),
@@ -185,8 +186,9 @@ APART: Final = (
         (
             Change(
                 _TRANSPORT,
-                "loop=self._limits.loop",
-                "loop=self._limits.loop, proxy=aiohttp.helpers.get_env_proxy_for_url(url)[0]",
+                'aiohttp.ClientRequest("GET", URL(url), loop=loop)',
+                'aiohttp.ClientRequest("GET", URL(url), loop=loop, '
+                "proxy=aiohttp.helpers.get_env_proxy_for_url(URL(url))[0])",
             ),
         ),
         ("tests/test_transport.py::test_no_proxy_that_the_environment_names_sees_a_request",),
@@ -197,13 +199,14 @@ APART: Final = (
         (
             Change(
                 _TRANSPORT,
-                '"Accept-Encoding": "identity",\n',
-                '"Accept-Encoding": "identity",\n            **getattr(self, "cookies", {}),\n',
+                '"Accept-Encoding: identity",\n',
+                '"Accept-Encoding: identity",\n        *getattr(_bytes_of, "cookies", ()),\n',
             ),
             Change(
                 _TRANSPORT,
                 _ANSWERED,
-                f'        self.cookies = {{"Cookie": response.headers.get("Set-Cookie", "")}}\n{_ANSWERED}',
+                "        kept = [f\"Cookie: {message.headers.get('Set-Cookie')}\"]\n"
+                f'        setattr(_bytes_of, "cookies", kept)\n{_ANSWERED}',
             ),
         ),
         ("tests/test_transport.py::test_a_cookie_is_never_sent_back",),
