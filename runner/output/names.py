@@ -26,25 +26,22 @@ QUARANTINE = (".runner", "quarantine")
 
 
 class Place(Struct, frozen=True, gc=False):
-    """Where a file belongs: `night`/`tenant`/`filename`; the tenant's folder is left out for a published file."""
+    """Where a file belongs.
 
-    night: str
-    tenant: str | None
+    Attributes:
+        folders: to go down, from the root: the night's and the tenant's, or the night's alone for a published file.
+        filename: the file's name in there.
+        path: all of it, relative to the root, with `/`.
+    """
+
+    folders: tuple[str, ...]
     filename: str
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """The folders to go down, from the root."""
-        return (self.night,) if self.tenant is None else (self.night, self.tenant)
-
-    @property
-    def path(self) -> str:
-        """Relative to the root, with `/`."""
-        return "/".join((*self.folders, self.filename))
+    path: str
 
     def beside(self, filename: str) -> "Place":
         """Another data file in the same folder."""
-        return data_place(self.night, self.tenant or "", filename)
+        night, tenant = self.folders
+        return data_place(night, tenant, filename)
 
 
 def data_place(night: date | str, tenant: str, filename: str) -> Place:
@@ -56,7 +53,7 @@ def data_place(night: date | str, tenant: str, filename: str) -> Place:
     folder = night.isoformat() if isinstance(night, date) else night
     if not (_NIGHT.fullmatch(folder) and _TENANT.fullmatch(tenant) and _DATA_FILE.fullmatch(filename)):
         raise ValueError("not the name of a data file of ours")
-    return Place(folder, tenant, filename)
+    return Place((folder, tenant), filename, f"{folder}/{tenant}/{filename}")
 
 
 def published_place(night: date, name: str) -> Place:
@@ -67,7 +64,8 @@ def published_place(night: date, name: str) -> Place:
     """
     if not _PUBLISHED.fullmatch(name):
         raise ValueError("not the name of a published file of ours")
-    return Place(night.isoformat(), None, name)
+    folder = night.isoformat()
+    return Place((folder,), name, f"{folder}/{name}")
 
 
 def place_of(path: str) -> Place:

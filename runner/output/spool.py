@@ -5,7 +5,6 @@ content is or how a derived file is made: a reader and functions arrive. A small
 a large one is never in memory as a whole.
 """
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,8 +91,7 @@ class Derivation(Generic[T]):
     write: Callable[[T, Iterable[bytes], Callable[[bytes], object]], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Spooled(Generic[T]):
+class Spooled(Struct, Generic[T], frozen=True):
     """A checked answer and what was derived from it.
 
     Attributes:
@@ -191,9 +189,15 @@ class Spool(Generic[R]):
         Raises:
             StorageError: the answer could not be written.
         """
-        alone = self._fd is not None and derivations
-        async with self._crowd.tables if alone else contextlib.nullcontext():
-            spooled = await self._offload(lambda: self._finish(inspect, derivations))
+
+        def work() -> Spooled[T]:
+            return self._finish(inspect, derivations)
+
+        if self._fd is not None and derivations:
+            async with self._crowd.tables:
+                spooled = await self._offload(work)
+        else:
+            spooled = await self._offload(work)
         self._temps.clear()
         return spooled
 
@@ -326,7 +330,7 @@ class Spool(Generic[R]):
         self._chunks, self._chunks_bytes = [], 0
         self._close()
         if self._temps:
-            self._tree.remove_beside(self._place, self._temps)
+            self._tree.remove_from(self._place.folders, self._temps)
             self._temps = []
 
 

@@ -174,8 +174,7 @@ class Output:
 
         def remove() -> None:
             for folders, names in by_folder.items():
-                night, tenant = folders
-                self._tree.remove_beside(Place(night, tenant, ""), names)
+                self._tree.remove_from(folders, names)
 
         await self._offload(remove)
 

@@ -263,9 +263,9 @@ class Tree:
         with contextlib.suppress(OSError):
             self.disk.unlink(name, folder=folder)
 
-    def remove_beside(self, place: Place, names: list[str]) -> None:
-        """Remove temporary files from the folder of `place` as well as can be."""
-        with contextlib.suppress(MissingFolderError, StorageError), self.folder(*place.folders) as folder:
+    def remove_from(self, folders: tuple[str, ...], names: list[str]) -> None:
+        """Remove temporary files from a folder as well as can be."""
+        with contextlib.suppress(MissingFolderError, StorageError), self.folder(*folders) as folder:
             for name in names:
                 self.remove(name, folder)
 
