@@ -145,6 +145,7 @@ async def test_a_fault_in_any_effect_is_told_in_words_and_leaves_no_trace(
 ) -> None:
     data = b"x" * ((1 << 20) + 5)
     effects = await effects_of_a_night(tmp_path / "whole", data, hard_links=True)
+    gc.collect()  # what earlier tests left goes now or later, so at the end there may be fewer
     before = descriptors()
     told: list[str] = []
     for survived in range(effects):
@@ -162,7 +163,7 @@ async def test_a_fault_in_any_effect_is_told_in_words_and_leaves_no_trace(
         assert hidden(root) == []
         assert visible(root)[JSON] == data
     gc.collect()
-    assert descriptors() == before
+    assert descriptors() <= before
     assert len(told) > effects // 2
     assert all(os.strerror(number) in message and "To do:" in message for message in told)
 
