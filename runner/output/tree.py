@@ -158,9 +158,8 @@ class Tree:
                 pass  # it is new, or somebody moved the one above away: from the root again
             else:
                 return self._for_the_group(fd, path) if make else fd
-        self._above = (
-            None  # whoever writes the night's page, each minute, looks anew whether its folder is still there
-        )
+        # So who writes the night's page, each minute, makes everybody look anew whether its folder is still there.
+        self._above = None
         fd = self._open_root(make=make)
         for depth, name in enumerate(names, start=1):
             try:
