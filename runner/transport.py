@@ -161,10 +161,12 @@ class Stream:
     async def _next(self) -> bytes:
         """What came next; nothing at the end."""
         content = self._content
+        if content.at_eof():
+            return b""
         # What is here already needs no waiting, nor a limit to it. No more of it than one read of the socket gave:
         # several would have to be copied together.
         chunk = content.read_nowait(_SOCKET_READ_BYTES)
-        if not chunk and not content.at_eof():
+        if not chunk:
             before = self._clock.boot_seconds()
             with self._limits.within(RATE_SPAN_SECONDS) as limit:
                 chunk = await content.readany()
@@ -314,23 +316,24 @@ class Transport:
 
 def _bytes_of(request: Request, domain: str, key: Secret, *, keep_open: bool) -> bytes:
     """All that leaves for a request."""
+    given = f"{request.method}{request.target}{domain}{key.reveal()}"
+    if not given.isascii() or " " in given or "\r" in given or "\n" in given:
+        raise ValueError("a request with something in it that would break its lines")
     accepted = "*/*" if "/download-" in request.target else "application/json"
-    head = [
-        f"{request.method} {request.target} HTTP/1.1",
-        f"Host: {domain}",
-        f"Authorization: lucca application={key.reveal()}",
-        f"User-Agent: {_USER_AGENT}",
-        f"Accept: {accepted}",
-        "Accept-Encoding: identity",
-    ]
-    if request.body is not None:
-        head += ["Content-Type: application/json", f"Content-Length: {len(request.body)}"]
-    if not keep_open:
-        head.append("Connection: close")
-    text = "\r\n".join(head)
-    if not text.isascii() or len(text.splitlines()) != len(head):
-        raise ValueError("a request that is not one line for each of its headers")
-    return f"{text}\r\n\r\n".encode() + (request.body or b"")
+    described, body = "", request.body
+    if body is not None:
+        described = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    ended = "" if keep_open else "Connection: close\r\n"
+    head = (
+        f"{request.method} {request.target} HTTP/1.1\r\n"
+        f"Host: {domain}\r\n"
+        f"Authorization: lucca application={key.reveal()}\r\n"
+        f"User-Agent: {_USER_AGENT}\r\n"
+        f"Accept: {accepted}\r\n"
+        "Accept-Encoding: identity\r\n"
+        f"{described}{ended}\r\n"
+    )
+    return head.encode() + (body or b"")
 
 
 def _connector(*, keep_open: bool) -> aiohttp.BaseConnector:

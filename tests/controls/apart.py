@@ -199,14 +199,14 @@ APART: Final = (
         (
             Change(
                 _TRANSPORT,
-                '"Accept-Encoding: identity",\n',
-                '"Accept-Encoding: identity",\n        *getattr(_bytes_of, "cookies", ()),\n',
+                'f"{described}',
+                "f\"{getattr(_bytes_of, 'cookie', '')}{described}",
             ),
             Change(
                 _TRANSPORT,
                 _ANSWERED,
-                "        kept = [f\"Cookie: {message.headers.get('Set-Cookie')}\"]\n"
-                f'        setattr(_bytes_of, "cookies", kept)\n{_ANSWERED}',
+                '        kept = message.headers.get("Set-Cookie")\n'
+                f'        setattr(_bytes_of, "cookie", f"Cookie: {{kept}}\\r\\n")\n{_ANSWERED}',
             ),
         ),
         ("tests/test_transport.py::test_a_cookie_is_never_sent_back",),

@@ -63,7 +63,7 @@ WHOLE: Final = (
     Control(
         "encoding-asked-for",
         "Compressed answers are asked for.",
-        (Change(_TRANSPORT, '"Accept-Encoding: identity"', '"Accept-Encoding: gzip"'),),
+        (Change(_TRANSPORT, '"Accept-Encoding: identity', '"Accept-Encoding: gzip'),),
         (
             "tests/test_transport.py::test_a_request_carries_the_key_the_tenants_host_and_asks_for_no_encoding",
         ),
