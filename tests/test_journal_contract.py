@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -293,6 +293,54 @@ async def test_a_night_holds_the_jobs_made_in_it_and_those_to_which_something_ha
     assert await journal.of_night(morrow + timedelta(days=1)) == (frozenset(), [])
 
 
+async def test_a_job_of_an_earlier_night_is_of_this_one_once_something_happens_to_it(
+    journal: Journal,
+) -> None:
+    (job,) = await made(journal)
+    morrow = NIGHT + timedelta(days=1)
+    (known, new) = await journal.create([job.spec, export(2)], morrow)
+    assert await journal.of_night(morrow) == (frozenset({new.id}), [new])
+    await journal.record(
+        entered(known, State.POLLING), morrow, happened("Happened", known, entered(known, State.POLLING), AT)
+    )
+    assert await journal.of_night(morrow) == (
+        frozenset({known.id, new.id}),
+        [entered(known, State.POLLING), new],
+    )
+
+
+async def test_a_job_whose_record_failed_is_of_the_night_of_the_next_one(journal: Journal) -> None:
+    (job,) = await made(journal)
+    morrow, nameless = NIGHT + timedelta(days=1), cast("str", None)
+    with pytest.raises(StorageError):
+        await journal.record(
+            replace(job, baseline_id=7), morrow, happened(nameless, job, replace(job, baseline_id=7), AT)
+        )
+    assert await journal.of_night(morrow) == (frozenset(), [])
+    await journal.record(
+        replace(job, baseline_id=7), morrow, happened("Listed", job, replace(job, baseline_id=7), AT)
+    )
+    assert await journal.of_night(morrow) == (frozenset({job.id}), [replace(job, baseline_id=7)])
+
+
+async def test_of_jobs_made_at_once_the_first_of_each_domain_come_first(journal: Journal) -> None:
+    specs = [export(number, domain=f"{name}.ilucca.net") for name in ("acme", "globex") for number in (1, 2)]
+    jobs = await journal.create(specs, NIGHT)
+    assert [job.spec for job in jobs] == specs
+    assert await journal.unfinished() == [jobs[0], jobs[2], jobs[1], jobs[3]]
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+@settings(max_examples=50, deadline=None)
+async def test_the_moment_of_an_event_comes_back_to_the_microsecond(at: datetime) -> None:
+    async with hold(Path(":memory:"), inline=True) as journal:
+        (job,) = await made(journal)
+        await journal.record(
+            entered(job, State.POLLING), NIGHT, happened("Happened", job, entered(job, State.POLLING), at)
+        )
+        assert [row.at for row in await journal.events(job.id)] == [at]
+
+
 async def test_jobs_of_a_night_that_the_caller_holds_are_not_read_again(journal: Journal) -> None:
     first, second = await made(journal, export(1), export(2))
     assert await journal.of_night(NIGHT, frozenset({first.id, 999})) == (
@@ -367,6 +415,21 @@ async def test_a_look_is_owed_to_late_twins_and_to_exports_that_never_came(journ
         )
     owing = [job.spec for job in await journal.owing_a_look(since)]
     assert owing == [spec for spec, *_, owed in outcomes if owed]
+
+
+async def test_what_jobs_are_found_by_may_change_while_their_state_stays(journal: Journal) -> None:
+    first, second = await made(journal, export(1), export(2))
+    failed = entered(first, State.FAILED, error=JobError(ErrorCode.NOT_FOUND, "gone"))
+    await journal.record(failed, NIGHT, happened("Failed", first, failed, AT))
+    refused = replace(failed, error=JobError(ErrorCode.FORBIDDEN, "no right"))
+    await journal.record(refused, NIGHT, happened("Failed", failed, refused, AT))
+    assert await journal.failed_with([ErrorCode.NOT_FOUND]) == []
+    assert await journal.failed_with([ErrorCode.FORBIDDEN]) == [refused]
+    downloaded = entered(second, State.DOWNLOADED, triggers=(stamp(),))
+    await journal.record(downloaded, NIGHT, happened("Placed", second, downloaded, AT))
+    again = replace(downloaded, triggers=(stamp(), stamp()))
+    await journal.record(again, NIGHT, happened("Triggered", downloaded, again, AT))
+    assert await journal.owing_a_look(AT) == [again]
 
 
 async def test_failed_jobs_are_found_by_their_error(journal: Journal) -> None:

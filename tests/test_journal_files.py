@@ -16,7 +16,17 @@ from msgspec.structs import replace
 from runner.clock import Instant
 from runner.errors import StorageError
 from runner.jobs.model import ExportSpec, FileRecord, Job, ReportSpec, State, TemplateId, Transition
-from runner.journal import FileRow, JournalReader, Meta, NightRow, Spend, SqliteJournal, happened, hold
+from runner.journal import (
+    EventRow,
+    FileRow,
+    JournalReader,
+    Meta,
+    NightRow,
+    Spend,
+    SqliteJournal,
+    happened,
+    hold,
+)
 from runner.journal.database import MEMORY, open_for_writing, told
 from runner.journal.place import network_file_system
 from runner.journal.queries import MIGRATIONS, QUERIES, choosing
@@ -80,6 +90,33 @@ CREATE TABLE nights (night TEXT PRIMARY KEY, started_at TEXT NOT NULL, finished_
     STRICT, WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+
+# As version 2 left it, with its indexes. Never to be changed either.
+VERSION_2 = (
+    VERSION_1
+    + """
+CREATE INDEX jobs_created ON jobs (created_night);
+CREATE INDEX jobs_named ON jobs (tenant, name);
+CREATE INDEX jobs_unfinished ON jobs (id) WHERE state NOT IN ('downloaded', 'failed', 'skipped');
+CREATE INDEX jobs_triggered_again ON jobs (kind, last_trigger_at)
+    WHERE state = 'downloaded' AND trigger_count > 1;
+CREATE INDEX jobs_failed ON jobs (error_code) WHERE state = 'failed';
+CREATE INDEX events_of_night ON events (night, job_id);
+UPDATE jobs SET snapshot = json_set(snapshot, '$.history', json('[["downloading","2026-11-24T01:00:00Z"]]'))
+WHERE id = 7;
+DELETE FROM events;
+INSERT INTO events VALUES
+    (7, 11, '2026-11-24T02:00:00.000000+00:00', '2026-11-25', 'Named', NULL, '', 41),
+    (8, 1, '2026-11-2$T01:01:00.000000+00:00', '2026-11-26', 'Surveyed', NULL, '', 41),
+    (7, 1, '2026-11-24T01:00:00.000001+00:00', '2026-11-24', 'Listed', NULL, '', 40),
+    (7, 2, '2026-11-24T01:00:00.000000+00:00', '2026-11-24', 'Triggered', 'downloading', 'let go', 41);
+INSERT INTO spends VALUES
+    (1, 'acme.ilucca.net', 'b', 990.0, '2026-11-24T01:00:00.000000+00:00'),
+    (2, 'acme.ilucca.net', 'a', 99.0, '2026-11-24T01:00:00.250000+00:00'),
+    (3, 'globex.ilucca.net', 'a', 99.0, '2026-11-2$T01:00:00.000000+00:00');
+PRAGMA user_version = 2;
+"""
+)
 
 
 @pytest.fixture
@@ -275,6 +312,59 @@ async def test_what_states_a_job_entered_is_still_known_after_version_1(path: Pa
     assert reported == Job(id=8, spec=reported.spec)
 
 
+async def test_a_journal_of_version_2_is_read_and_written_on(path: Path) -> None:
+    wrote(path, VERSION_2)
+    now = Instant(AT + timedelta(seconds=30), 1000.0, "b")
+    async with hold(path) as journal:
+        assert journal.epoch == 42
+        exported, reported = await journal.unfinished()
+        assert (exported.spec, exported.history) == (SPEC, (Transition(State.DOWNLOADING, AT),))
+        assert await journal.events(7) == [
+            EventRow(AT + timedelta(microseconds=1), NIGHT, "Listed", None, "", 40),
+            EventRow(AT, NIGHT, "Triggered", State.DOWNLOADING, "let go", 41),
+            EventRow(AT + timedelta(hours=1), NIGHT + timedelta(days=1), "Named", None, "", 41),
+        ]
+        with pytest.raises(StorageError, match="it is damaged"):
+            await journal.events(8)  # one that was damaged stays so
+        assert (await journal.of_night(NIGHT))[0] == {7, 8}
+        assert (await journal.of_night(NIGHT + timedelta(days=1)))[0] == {7}
+        assert (await journal.of_night(NIGHT + timedelta(days=2)))[0] == {8}
+        assert (await journal.recent_spends(now))["acme.ilucca.net"] == [990.0, 1000.0 - 29.75]
+        await journal.record(
+            replace(exported, state=State.DOWNLOADED),
+            NIGHT,
+            happened("Placed", exported, replace(exported, state=State.DOWNLOADED), AT),
+        )
+        assert await journal.unfinished() == [reported]
+        assert [row.name for row in await journal.events(7)] == ["Listed", "Triggered", "Named", "Placed"]
+
+
+def test_bringing_a_journal_up_to_date_may_be_broken_off_at_any_point(path: Path) -> None:
+    def kept(place: Path) -> list[str]:
+        with closing(sqlite3.connect(place)) as connection:
+            return list(connection.iterdump())
+
+    wrote(path, VERSION_2)
+    before, broken_off = kept(path), 0
+    for instructions in range(50, 100_000, 50):
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.set_progress_handler(lambda: True, instructions)
+            try:
+                connection.executescript(
+                    f"BEGIN IMMEDIATE;\n{MIGRATIONS[2]}\nPRAGMA user_version = 3;\nCOMMIT;"
+                )
+            except sqlite3.OperationalError as error:
+                assert str(error) == "interrupted"  # noqa: PT017 - not each of them is broken off
+                broken_off += 1
+            else:
+                break
+        assert kept(path) == before
+    assert broken_off > 5
+    open_for_writing(path).close()
+    with JournalReader(path) as reader:
+        assert [event.name for event in reader.events(7)] == ["Listed", "Triggered", "Named"]
+
+
 def test_further_steps_lead_from_any_version_to_the_newest(tmp_path: Path) -> None:
     steps = [*MIGRATIONS, "CREATE TABLE more (id INTEGER) STRICT;", "ALTER TABLE more ADD COLUMN word TEXT;"]
     for number in range(len(steps) + 1):
@@ -345,8 +435,7 @@ def test_what_is_unfinished_is_found_without_reading_the_rest(path: Path) -> Non
             ("choose_owing_a_look", "jobs_triggered_again"),
             ("choose_owing_a_look", "jobs_failed"),
             ("choose_failed_with", "jobs_failed"),
-            ("numbers_of_night", "events_of_night"),
-            ("numbers_of_night", "jobs_created"),
+            ("numbers_of_night", "nights_of_jobs"),
         ]:
             values = {"since": "", "night": "", "codes": "[]"}
             query = choosing("jobs_chosen", name) if name.startswith("choose_") else QUERIES[name]
@@ -403,7 +492,9 @@ async def test_a_job_that_cannot_be_read_is_told(path: Path) -> None:
         "UPDATE jobs SET snapshot = replace(snapshot, 'T01:00:00Z', 'T0$:00:00Z')",
         "UPDATE jobs SET snapshot = replace(snapshot, '\"downloading\"', '\"pendhng\"')",
         "UPDATE nights SET night = '2026-11-2$'",
-        "UPDATE spends SET wall = '2026-11-3$', boot_id = 'another'",
+        "UPDATE events SET at_seconds = 9e99",
+        "UPDATE events SET at_seconds = 9e299",
+        "UPDATE events SET night = '2026-11-2$'",
         "UPDATE reports SET first_night = '2026-13-24'",
         "DROP TABLE jobs",
     ],
@@ -424,6 +515,7 @@ async def test_a_row_that_nobody_wrote_is_damage_and_no_fault_of_ours(path: Path
             journal.unfinished,
             journal.unclosed_nights,
             journal.last_night,
+            lambda: journal.events(job.id),
             lambda: journal.recent_spends(now),
             lambda: journal.first_nights([("acme.ilucca.net", "times")], NIGHT),
         ):

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from runner.errors import StorageError
-from runner.jobs.model import ExportSpec, Job, State, Transition
+from runner.jobs.model import ExportSpec, Job, Stamp, State, Transition
 from runner.journal import JournalReader, Spend, SqliteJournal, StaleHolderError, happened, hold
 from runner.journal.database import open_for_writing
 from runner.journal.writer import Need, Transactions, Writer
@@ -80,11 +80,11 @@ async def test_under_load_a_flush_is_shared_by_twenty_or_more(tmp_path: Path) ->
 
 async def test_a_batch_gathers_until_it_is_large_enough(tmp_path: Path) -> None:
     async with hold(tmp_path / "journal.db") as journal:
-        jobs = await jobs_of(journal, 200)
+        jobs = await jobs_of(journal, 500)
         await record_all(journal, jobs[:2])
         before = journal.flushes
         await record_all(journal, jobs[2:])
-        # The first 64 are handed over at once, the others go together.
+        # The first 256 are handed over at once, the others go together.
         assert journal.flushes - before == 2
 
 
@@ -95,6 +95,43 @@ async def test_a_lone_call_waits_for_nobody(tmp_path: Path) -> None:
         for job in jobs:
             await record(journal, job)
         assert journal.flushes - before == 5
+
+
+async def test_what_is_asked_together_is_done_in_that_order(tmp_path: Path) -> None:
+    async with hold(tmp_path / "journal.db") as journal:
+        (job,) = await jobs_of(journal, 1)
+        await record_all(journal, await journal.create([spec(1), spec(2)], NIGHT))  # the next batch gathers
+        named = replace(polling(job), baseline_id=7)
+        before = journal.flushes
+        _, first, _, second = await asyncio.gather(
+            journal.record(polling(job), NIGHT, happened("Happened", job, polling(job), AT)),
+            journal.events(job.id),
+            journal.record(named, NIGHT, happened("Named", polling(job), named, AT)),
+            journal.find([job.spec.identity]),
+        )
+        assert journal.flushes - before == 1
+        assert [row.name for row in first] == ["Happened"]
+        assert second == {job.spec.identity: named}
+        assert [row.name for row in await journal.events(job.id)] == ["Happened", "Named"]
+
+
+async def test_two_changes_of_one_job_that_are_stored_together_keep_their_order(tmp_path: Path) -> None:
+    async with hold(tmp_path / "journal.db") as journal:
+        first, second = await jobs_of(journal, 2)
+        listed = replace(first, baseline_id=7)
+        begun = replace(polling(listed), triggers=(Stamp(AT, "b", 1.0),))
+        named = replace(begun, remote_ids=(8,))
+        before = journal.flushes
+        await asyncio.gather(
+            journal.record(listed, NIGHT, happened("Listed", first, listed, AT)),
+            record(journal, second),
+            journal.record(begun, NIGHT, happened("Triggered", listed, begun, AT)),
+            journal.spend(SPEND),
+            journal.record(named, NIGHT, happened("Named", begun, named, AT)),
+        )
+        assert journal.flushes - before == 1
+        assert await journal.unfinished() == [named, polling(second)]
+        assert [row.name for row in await journal.events(first.id)] == ["Listed", "Triggered", "Named"]
 
 
 async def test_spends_alone_are_not_flushed(tmp_path: Path) -> None:
@@ -181,7 +218,7 @@ async def test_a_commit_that_fails_fails_all_of_its_batch(table: Table) -> None:
 
     def doomed(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA defer_foreign_keys = ON")
-        connection.execute("INSERT INTO events VALUES (99, 1, '', '', '', NULL, '', 1)")
+        connection.execute("INSERT INTO events VALUES (1, 99, 0.0, '', '', NULL, '', 1)")
 
     outcomes = await asyncio.gather(
         writer.do(remembering("a"), Need.POWER), writer.do(doomed, Need.POWER), return_exceptions=True

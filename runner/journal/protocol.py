@@ -70,8 +70,10 @@ def happened(event: str, before: Job, after: Job, at: datetime, note: str = "") 
 
 
 class Journal(Protocol):
-    """What is known of every job, and survives. Jobs come in the order they were made, without `live`.
+    """What is known of every job, and survives.
 
+    Jobs come in the order they were made, without `live`; of those made at once the first of each domain before the
+    second of any.
     What a call has stored when it returns is on disk; only a `spend` need not outlive more than this process.
     """
 

@@ -4,7 +4,7 @@
 
 -- name: choose_unfinished
 -- The condition is that of the partial index, word for word.
-state NOT IN ('downloaded', 'failed', 'skipped')
+state <> 'downloaded' AND state <> 'failed' AND state <> 'skipped'
 
 -- name: choose_ids
 -- `:ids` is JSON: a list of numbers.
@@ -33,11 +33,7 @@ state = 'failed' AND error_code IN (SELECT value FROM json_each(:codes))
 
 -- name: choose_night_named
 (:tenant IS NULL OR tenant = :tenant) AND (:name IS NULL OR name = :name)
-AND id IN (
-    SELECT job_id FROM events WHERE night = :night
-    UNION
-    SELECT id FROM jobs WHERE created_night = :night
-)
+AND id IN (SELECT job_id FROM nights_of_jobs WHERE night = :night)
 
 -- ── reading jobs ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -54,15 +50,11 @@ CROSS JOIN jobs
 SELECT id, kind, state, spec, snapshot FROM jobs WHERE {choice} ORDER BY id
 
 -- name: numbers_of_night
--- Of the jobs made in that night, and of those to which something happened in it; of some twice. All as one JSON list.
-SELECT json_group_array(number) FROM (
-    SELECT DISTINCT job_id AS number FROM events WHERE night = :night
-    UNION ALL
-    SELECT id FROM jobs WHERE created_night = :night
-)
+-- All as one JSON list.
+SELECT json_group_array(job_id) FROM nights_of_jobs WHERE night = :night
 
 -- name: events_of_job
-SELECT at, night, name, state, note, epoch FROM events WHERE job_id = :job_id ORDER BY number
+SELECT at_seconds, night, name, state, note, epoch FROM events WHERE job_id = :job_id ORDER BY id
 
 -- name: files
 -- Every file that is in its place, with the job it belongs to. The snapshot is the one place that knows.
@@ -83,15 +75,20 @@ ON CONFLICT (kind, domain, subject) DO NOTHING
 RETURNING id
 
 -- name: record_snapshot
--- Changes no row where a newer holder has written it, or where there is none.
+-- Changes no row where a newer holder has written it, or where there is none. No text stands for NULL, for which Python
+-- would look for an adapter each time.
 UPDATE jobs
-SET epoch = ?2, state = ?3, error_code = ?4, trigger_count = ?5, last_trigger_at = ?6, snapshot = ?7
+SET
+    epoch = ?2, state = ?3, error_code = nullif(?4, ''), trigger_count = ?5, last_trigger_at = nullif(?6, ''),
+    snapshot = ?7
 WHERE id = ?1 AND epoch <= ?2
 
 -- name: record_event
--- VALUES, since to select from the table itself SQLite would make a temporary one each time.
-INSERT INTO events (job_id, epoch, number, at, night, name, state, note)
-VALUES (?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM events WHERE job_id = ?1), ?3, ?4, ?5, ?6, ?7)
+INSERT INTO events (job_id, epoch, at_seconds, night, name, state, note) VALUES (?, ?, ?, ?, ?, nullif(?, ''), ?)
+
+-- name: record_night
+-- It may be known already.
+INSERT OR REPLACE INTO nights_of_jobs (night, job_id) VALUES (?, ?)
 
 -- name: refresh_spec
 UPDATE jobs SET tenant = ?, name = ?, due = ?, spec = ? WHERE id = ? AND epoch <= ?
@@ -110,22 +107,22 @@ UPDATE holder SET epoch = epoch + 1 RETURNING epoch
 -- ── the budget ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: spend
-INSERT INTO spends (domain, boot_id, boot_seconds, wall) VALUES (?, ?, ?, ?)
+INSERT INTO spends (domain, boot_id, boot_seconds, wall_seconds) VALUES (?, ?, ?, ?)
 
 -- name: recent_spends
 -- Of this boot by its own clock; of another by the wall clock, the future included: a clock was set back.
 SELECT
     domain,
     CASE WHEN boot_id = :boot_id THEN boot_seconds END,
-    CASE WHEN boot_id <> :boot_id THEN wall END
+    CASE WHEN boot_id <> :boot_id THEN wall_seconds END
 FROM spends
-WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds > :since_boot_seconds ELSE wall > :since_wall END
+WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds > :since_boot_seconds ELSE wall_seconds > :since_wall_seconds END
 ORDER BY id
 
 -- name: forget_spends
 -- The rest of the above.
 DELETE FROM spends
-WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds <= :since_boot_seconds ELSE wall <= :since_wall END
+WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds <= :since_boot_seconds ELSE wall_seconds <= :since_wall_seconds END
 
 -- ── what was learnt ─────────────────────────────────────────────────────────────────────────────────────────────
 

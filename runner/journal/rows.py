@@ -98,13 +98,16 @@ def snapshot_text(job: Job) -> str:
     return _encoder.encode(Known(*_known(job))).decode()
 
 
-def snapshot_values(job: Job) -> tuple[str, str | None, int, str | None, str]:
-    """What an event may have changed: state, error code, number of triggers, the last one's moment, the snapshot."""
+def snapshot_values(job: Job) -> tuple[str, str, int, str, str]:
+    """What an event may have changed: state, error code, number of triggers, the last one's moment, the snapshot.
+
+    What there is none of is no text.
+    """
     return (
         job.state.value,
-        None if job.error is None else job.error.code.value,
+        "" if job.error is None else job.error.code.value,
         len(job.triggers),
-        moment(job.triggers[-1].wall) if job.triggers else None,
+        moment(job.triggers[-1].wall) if job.triggers else "",
         snapshot_text(job),
     )
 
@@ -135,7 +138,7 @@ def reading() -> Iterator[None]:
         yield
     except msgspec.MsgspecError:
         raise  # it says more, and which field
-    except (LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         # What stands there is not shown: nobody knows what it is.
         raise UnreadableError(f"{type(error).__name__} in a row") from error
 
@@ -162,11 +165,11 @@ def _spec(kind: str, wish: str) -> Spec:
 
 
 @reading()
-def events_from(rows: Iterable[tuple[str, str, str, str | None, str, int]]) -> list[EventRow]:
+def events_from(rows: Iterable[tuple[float, str, str, str | None, str, int]]) -> list[EventRow]:
     """Events as values."""
     return [
         EventRow(
-            at=datetime.fromisoformat(at),
+            at=datetime.fromtimestamp(at, UTC),
             night=date.fromisoformat(night),
             name=name,
             state=None if state is None else _STATES[state],

@@ -6,7 +6,7 @@ Owns what each call of the protocol means in queries. Must not know what a state
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from runner.journal.place import MOUNTS, Lock, make_place, real_path, refuse_net
 from runner.journal.protocol import RECENT_SECONDS, EventRow, Happened, Spend
 from runner.journal.queries import QUERIES
 from runner.journal.rows import day, moment
-from runner.journal.writer import Need, Transactions, Writer, stale
+from runner.journal.writer import Need, Row, Transactions, UnchangedError, Writer, stale
 
 _FIRST_SWEEP_SECONDS = 1.0
 _RECORD_SNAPSHOT = QUERIES["record_snapshot"]
+_RECORD_NIGHT = QUERIES["record_night"]
 _RECORD_EVENT = QUERIES["record_event"]
 _SPEND = QUERIES["spend"]
 _CREATE = QUERIES["create"]
@@ -45,6 +46,8 @@ class SqliteJournal:
         self._transactions = Transactions(connection, path, epoch)
         self._writer = Writer(self._transactions, path, inline=inline)
         self._next_sweep_boot_seconds = 0.0
+        self._night: date | None = None
+        self._jobs_of_night: set[int] = set()
 
     @staticmethod
     @asynccontextmanager
@@ -129,10 +132,11 @@ class SqliteJournal:
             return []
         today, epoch = night.isoformat(), self.epoch
 
-        def work(connection: sqlite3.Connection) -> list[Job]:
-            jobs: list[Job | None] = []
+        def work(connection: sqlite3.Connection) -> tuple[list[Job], list[int]]:
+            jobs: list[Job | None] = [None] * len(specs)
             there: dict[int, Identity] = {}
-            for number, spec in enumerate(specs):
+            for number in _in_turn(specs):
+                spec = specs[number]
                 identity = spec.identity
                 key = (identity.kind, identity.domain, identity.subject)
                 names = (spec.tenant, spec.name, spec.due.isoformat())
@@ -141,36 +145,40 @@ class SqliteJournal:
                 ).fetchone()
                 if row is None:
                     there[number] = identity
-                jobs.append(None if row is None else Job(id=row[0], spec=rows.stored(spec)))
+                else:
+                    jobs[number] = Job(id=row[0], spec=rows.stored(spec))
+            made = [job.id for job in jobs if job is not None]
+            connection.executemany(_RECORD_NIGHT, [(today, id_) for id_ in made])
             found = reads.jobs_found(connection, list(there.values()))
-            return [found[there[number]] if job is None else job for number, job in enumerate(jobs)]
+            return [found[there[number]] if job is None else job for number, job in enumerate(jobs)], made
 
-        return await self._writer.do(work, Need.POWER)
+        jobs, made = await self._writer.do(work, Need.POWER)
+        self._of_night(night).update(made)
+        return jobs
 
     async def record(self, job: Job, night: date, *events: Happened) -> None:
         """See `Journal.record`."""
-        # Not by name: for each name SQLite would be asked anew, without the interpreter.
         snapshot = (job.id, self.epoch, *rows.snapshot_values(job))
-        happened = [
-            (
-                job.id,
-                self.epoch,
-                moment(one.at),
-                day(night),
-                one.event,
-                None if one.entered is None else one.entered.value,
-                one.note,
-            )
-            for one in events
-        ]
+        changes: list[Row] = [(_RECORD_SNAPSHOT, snapshot)]
+        for one in events:
+            entered = "" if one.entered is None else one.entered.value
+            told = (job.id, self.epoch, one.at.timestamp(), day(night), one.event, entered, one.note)
+            changes.append((_RECORD_EVENT, told))
+        of_night = self._of_night(night)
+        if job.id not in of_night:
+            changes.append((_RECORD_NIGHT, (day(night), job.id)))
+        try:
+            await self._writer.store(changes, Need.POWER)
+        except UnchangedError:
+            await self._writer.do(lambda connection: self._refuse(connection, job), Need.NOTHING)
+            raise
+        of_night.add(job.id)
 
-        def work(connection: sqlite3.Connection) -> None:
-            if connection.execute(_RECORD_SNAPSHOT, snapshot).rowcount == 0:
-                self._refuse(connection, job)
-            for values in happened:
-                connection.execute(_RECORD_EVENT, values)
-
-        await self._writer.do(work, Need.POWER)
+    def _of_night(self, night: date) -> set[int]:
+        """The jobs that this holder has stored to be of this night."""
+        if self._night != night:
+            self._night, self._jobs_of_night = night, set()
+        return self._jobs_of_night
 
     async def refresh_spec(self, jobs: Sequence[Job]) -> None:
         """See `Journal.refresh_spec`."""
@@ -203,19 +211,14 @@ class SqliteJournal:
 
     async def spend(self, spend: Spend) -> None:
         """See `Journal.spend`."""
-        values = (spend.domain, spend.boot_id, spend.boot_seconds, moment(spend.wall))
-        old = None
         if spend.boot_seconds >= self._next_sweep_boot_seconds:
             # All that is kept is looked through, so that is done as seldom as any of it grows old.
             self._next_sweep_boot_seconds = spend.boot_seconds + RECENT_SECONDS
-            old = _since(spend.boot_id, spend.boot_seconds, spend.wall)
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_SPEND, values)
-            if old is not None:
-                connection.execute(QUERIES["forget_spends"], old)
-
-        await self._writer.do(work, Need.PROCESS)
+            await self._write(
+                "forget_spends", _since(spend.boot_id, spend.boot_seconds, spend.wall), Need.PROCESS
+            )
+        values = (spend.domain, spend.boot_id, spend.boot_seconds, spend.wall.timestamp())
+        await self._writer.store(((_SPEND, values),), Need.PROCESS)
 
     async def recent_spends(self, now: Instant) -> dict[str, list[float]]:
         """See `Journal.recent_spends`. The older ones are deleted behind the first requests, which wait for this."""
@@ -224,10 +227,11 @@ class SqliteJournal:
 
         def work(connection: sqlite3.Connection) -> dict[str, list[float]]:
             spent: dict[str, list[float]] = {}
-            with rows.reading():
-                for domain, seconds, wall in connection.execute(QUERIES["recent_spends"], since):
-                    at = seconds if wall is None else now.boot_seconds - max(0.0, _ago(wall, now))
-                    spent.setdefault(domain, []).append(at)
+            for domain, seconds, wall_seconds in connection.execute(QUERIES["recent_spends"], since):
+                at = seconds
+                if wall_seconds is not None:
+                    at = now.boot_seconds - max(0.0, now.wall.timestamp() - wall_seconds)
+                spent.setdefault(domain, []).append(at)
             return spent
 
         return await self._writer.do(work, Need.NOTHING)
@@ -300,11 +304,11 @@ class SqliteJournal:
             lambda connection: connection.execute(QUERIES[query], values).fetchall(), Need.NOTHING
         )
 
-    async def _write(self, query: str, values: Mapping[str, Any]) -> None:
+    async def _write(self, query: str, values: Mapping[str, Any], need: Need = Need.POWER) -> None:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(QUERIES[query], values)
 
-        await self._writer.do(work, Need.POWER)
+        await self._writer.do(work, need)
 
     def _refuse(self, connection: sqlite3.Connection, job: Job) -> None:
         """Say why this job could not be written, if it could not."""
@@ -318,9 +322,18 @@ class SqliteJournal:
             raise stale(self._path, self.epoch, row[0])
 
 
-def _ago(wall: str, now: Instant) -> float:
-    """Seconds since then, by the wall clock."""
-    return (now.wall - datetime.fromisoformat(wall)).total_seconds()
+def _in_turn(specs: Sequence[Spec]) -> list[int]:
+    """Their places, the first of each domain before the second of any, as a night works on them.
+
+    Rows that change together lie together: there are fewer pages to write.
+    """
+    counts: dict[str, int] = {}
+    ranks: list[int] = []
+    for spec in specs:
+        rank = counts.get(spec.domain, 0)
+        counts[spec.domain] = rank + 1
+        ranks.append(rank)
+    return sorted(range(len(specs)), key=ranks.__getitem__)
 
 
 def _since(boot_id: str, boot_seconds: float, wall: datetime) -> dict[str, Any]:
@@ -328,7 +341,7 @@ def _since(boot_id: str, boot_seconds: float, wall: datetime) -> dict[str, Any]:
     return {
         "boot_id": boot_id,
         "since_boot_seconds": boot_seconds - RECENT_SECONDS,
-        "since_wall": moment(wall - timedelta(seconds=RECENT_SECONDS)),
+        "since_wall_seconds": wall.timestamp() - RECENT_SECONDS,
     }
 
 

@@ -6,6 +6,9 @@ Owns transactions, their durability and the epoch's guard. Must not know what th
 into the next one. Where calls come in company, the next batch is given a moment to gather, so that a quick disk is not
 asked for a flush each; a lone call waits for nobody. Work that fails must not cost the others of its batch: the batch
 is rolled back and each piece is run by itself.
+
+Most of it is rows, each for one of a few statements. Those of a batch are stored statement by statement, since whatever
+is asked of SQLite alone gives the interpreter away; so no two statements may change the same row.
 """
 
 import asyncio
@@ -28,10 +31,12 @@ from runner.journal.queries import QUERIES
 
 GATHER_SECONDS = 0.02
 """How long a batch may gather where the one before it was shared."""
-GATHER_ENOUGH = 64
+GATHER_ENOUGH = 256
 """How many pieces of work wait for no more."""
 
 T = TypeVar("T")
+Row = tuple[str, tuple[Any, ...]]
+"""A statement that changes one row, and its values."""
 _EPOCH = QUERIES["epoch"]
 
 
@@ -46,13 +51,27 @@ class Need(IntEnum):
     """It is flushed to disk when the call returns."""
 
 
+class UnchangedError(Exception):
+    """A statement met no row that it could change; nothing of what came with it was stored."""
+
+
+_Work = Callable[[sqlite3.Connection], Any] | Sequence[Row]
+
+
 class _Task(Struct, frozen=True):
-    work: Callable[[sqlite3.Connection], Any]
+    work: _Work
     need: Need
-    future: "asyncio.Future[Any] | None" = None
+    future: "asyncio.Future[Any]"
 
 
 _Outcome = tuple[Any, Exception | None]
+
+
+def _answer(task: _Task, result: Any, error: Exception | None) -> None:  # noqa: ANN401 - the work's own
+    if error is None:
+        task.future.set_result(result)
+    else:
+        task.future.set_exception(error)
 
 
 class _TogetherError(Exception):
@@ -95,7 +114,7 @@ class Transactions:
         try:
             if need > Need.NOTHING:
                 self._refuse_if_stale()
-            results = [task.work(connection) for task in tasks]
+            results = self._results(tasks)
         except BaseException:
             self._roll_back()
             raise
@@ -106,6 +125,26 @@ class Transactions:
             raise _TogetherError from self._told(error)
         self.flushes += need is Need.POWER
         return results
+
+    def _results(self, tasks: Sequence[_Task]) -> list[Any]:
+        results: list[Any] = []
+        values_of: dict[str, list[tuple[Any, ...]]] = {}
+        for task in tasks:
+            if callable(task.work):
+                self._store(values_of)  # what was asked before it, it is to see
+                results.append(task.work(self._connection))
+            else:
+                for statement, values in task.work:
+                    values_of.setdefault(statement, []).append(values)
+                results.append(None)
+        self._store(values_of)
+        return results
+
+    def _store(self, values_of: dict[str, list[tuple[Any, ...]]]) -> None:
+        for statement, values in values_of.items():
+            if self._connection.executemany(statement, values).rowcount != len(values):
+                raise UnchangedError
+        values_of.clear()
 
     def _refuse_if_stale(self) -> None:
         (epoch,) = self._connection.execute(_EPOCH).fetchone()
@@ -160,15 +199,25 @@ class Writer:
 
         Work is run even if the caller is cancelled while it waits.
         """
+        return cast("T", await self._asked(work, need))
+
+    async def store(self, rows: Sequence[Row], need: Need) -> None:
+        """Store rows, all or none, as `do` would.
+
+        Raises:
+            UnchangedError: for one of them there was nothing to change.
+        """
+        await self._asked(rows, need)
+
+    def _asked(self, work: _Work, need: Need) -> "asyncio.Future[Any]":
         if self._closed:
             raise StorageError(f"the journal {self._path} is closed: nothing more can be read or recorded.")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        task = _Task(work, need, future)
         if self._thread is None:
-            ((result, error),) = self._transactions.run([_Task(work, need)])
-            if error is not None:
-                raise error
-            return cast("T", result)
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._gathered.append(_Task(work, need, future))
+            _answer(task, *self._transactions.run([task])[0])
+            return future
+        self._gathered.append(task)
         if not self._busy:
             self._busy = True
             # At the end of this turn of the loop: the others that are ready now come along.
@@ -176,7 +225,7 @@ class Writer:
         elif self._gathering is not None and len(self._gathered) >= GATHER_ENOUGH:
             self._gathering.cancel()
             self._hand_over()
-        return await future
+        return future
 
     def close(self) -> None:
         """Do what was asked so far, then stop. Blocks for that long, so that no cancellation can come between."""
@@ -212,13 +261,8 @@ class Writer:
 
     def _settle(self, batch: list[_Task], outcomes: list[_Outcome]) -> None:
         for task, (result, error) in zip(batch, outcomes, strict=True):
-            future = cast("asyncio.Future[Any]", task.future)
-            if future.done():  # Its caller was cancelled.
-                continue
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+            if not task.future.done():  # Else its caller was cancelled.
+                _answer(task, result, error)
         if sum(task.need is Need.POWER for task in batch) > 1:
             self._gathering = self._loop.call_later(GATHER_SECONDS, self._hand_over)
         else:

@@ -208,8 +208,8 @@ WHOLE: Final = (
         (
             Change(
                 "runner/journal/sqlite.py",
-                "connection.execute(_RECORD_EVENT, values)\n\n        await self._writer.do(work, Need.POWER)",
-                "connection.execute(_RECORD_EVENT, values)\n\n        await self._writer.do(work, Need.PROCESS)",
+                "self._writer.store(changes, Need.POWER)",
+                "self._writer.store(changes, Need.PROCESS)",
             ),
         ),
         ("tests/test_journal_writer.py::test_a_lone_call_waits_for_nobody",),
