@@ -34,7 +34,7 @@ class TimeLimits:
     def _look(self, now: float) -> None:
         self._timer = None
         for limit in self.open:
-            if limit.at <= now:
+            if limit.at <= now and not limit.reached:  # whoever takes his time to leave is cancelled once
                 limit.reach()
         if later := [limit.at for limit in self.open if limit.at > now]:
             self._look_again_at(min(later))
