@@ -31,7 +31,8 @@ from runner.jobs.agenda import (
     poll_pause,
     template_of,
 )
-from runner.jobs.machine import MAX_LOSSES, MAX_REPORT_ERRORS, advance, ends_text, missing_pieces, stamp
+from runner.jobs.finding import ends_text
+from runner.jobs.machine import MAX_LOSSES, MAX_REPORT_ERRORS, advance, missing_pieces, stamp
 from runner.jobs.model import ErrorCode, State
 from runner.pacing import MARGIN_SECONDS, WINDOW_SECONDS
 from tests.job_samples import (

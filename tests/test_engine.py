@@ -610,6 +610,17 @@ def test_a_stop_after_the_first_look_stores_what_it_told(tmp_path: Path) -> None
     assert told.journaled["acme/payroll"].baseline_id == 340
 
 
+def test_a_stop_that_cannot_store_what_the_first_look_told_ends_as_trouble_with_the_journal(
+    tmp_path: Path,
+) -> None:
+    setting = Setting(
+        requests_per_minute=1,
+        beside=stopping(3.0),
+        journal=lambda journal: FailingJournal(journal, "Listed", FULL),
+    )
+    assert night(tmp_path, [tenant(exports=[export()])], setting=setting).error is FULL
+
+
 def test_a_stop_leaves_nothing_beside_its_place(tmp_path: Path) -> None:
     both = report(formats=("csv", "excel"))
     waits = Setting(bend=first(9, "report.download", Status(503)), beside=stopping(30.0))

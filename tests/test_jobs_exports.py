@@ -7,14 +7,8 @@ from msgspec.structs import replace
 
 from runner.jobs import events as ev
 from runner.jobs import model as m
-from runner.jobs.machine import (
-    ImpossibleError,
-    advance,
-    ends_text,
-    host_time,
-    missing_pieces,
-    stamp,
-)
+from runner.jobs.finding import ends_text
+from runner.jobs.machine import ImpossibleError, advance, host_time, missing_pieces, stamp
 from runner.jobs.model import ErrorCode, Flag, State
 from runner.jobs.tables import EXPORT_TABLE
 from tests.job_samples import (

@@ -81,6 +81,10 @@ Action = Do | Wait | Conclude | Rest
 _POSTED = frozenset({State.TRIGGERED, State.RETRIED})
 _DOWNLOADING = State.DOWNLOADING
 _PENDING = State.PENDING
+_SURVEY = Do(Step.SURVEY)
+_TRIGGER = Do(Step.TRIGGER)
+_FETCH = Do(Step.FETCH)
+_PLACE = Do(Step.PLACE)
 _POLL = Do(Step.POLL)
 _POLL_REPORT = Do(Step.POLL_REPORT)
 
@@ -104,7 +108,7 @@ def next_action(job: Job, now: Instant, policy: Policy) -> Action:
     if state in _POSTED:
         return Conclude(Resumed())  # Nobody asks while the POST is on its way, so its answer was lost.
     if state is _DOWNLOADING:
-        return Do(_download_step(job))
+        return _download_action(job)
     if isinstance(job.spec, ExportSpec):
         return _export_action(job, now, policy)
     return _report_action(job, now, policy)
@@ -113,7 +117,7 @@ def next_action(job: Job, now: Instant, policy: Policy) -> Action:
 def _look(job: Job) -> Action:
     if job.live.unidentified:
         return Do(Step.IDENTIFY)
-    return Rest() if job.live.revisited else Do(Step.POLL)
+    return Rest() if job.live.revisited else _POLL
 
 
 def unplaced(job: Job) -> bool:
@@ -121,11 +125,9 @@ def unplaced(job: Job) -> bool:
     return any(not record.placed for record in job.files)
 
 
-def _download_step(job: Job) -> Step:
-    whole = isinstance(job.spec, ExportSpec) or not missing_pieces(job)
-    if unplaced(job) or (job.live.staged and whole) or not missing_pieces(job):
-        return Step.PLACE
-    return Step.FETCH
+def _download_action(job: Job) -> Action:
+    whole = job.live.staged and isinstance(job.spec, ExportSpec)
+    return _PLACE if whole or unplaced(job) or not missing_pieces(job) else _FETCH
 
 
 def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
@@ -137,9 +139,9 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
             live.polled_boot_seconds is not None
             and now.boot_seconds - live.polled_boot_seconds <= FRESH_SECONDS
         )
-        return Do(Step.TRIGGER if fresh else Step.SURVEY)
+        return _TRIGGER if fresh else _SURVEY
     if live.listed:
-        return Do(Step.POLL)
+        return _POLL
     polled = live.polled_boot_seconds
     if polled is None:
         return _first_poll(job, now, policy.export_poll_interval_seconds)
@@ -155,7 +157,7 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
     hour_up = now.boot_seconds + policy.retrigger_after_seconds - elapsed
     if now.boot_seconds >= hour_up:
         if polled < hour_up or now.boot_seconds - polled > FRESH_SECONDS:
-            return Do(Step.POLL)
+            return _POLL
         return _after_the_hour(job, policy)
     return _at(min(next_poll, hour_up), now, _POLL)
 
@@ -168,7 +170,7 @@ def _after_the_hour(job: Job, policy: Policy) -> Action:
         return Conclude(
             Failed(job_error(ErrorCode.NO_EXPORT, job.spec, f"triggered {len(job.triggers)} times"))
         )
-    return Do(Step.TRIGGER)
+    return _TRIGGER
 
 
 def _report_action(job: Job, now: Instant, policy: Policy) -> Action:
@@ -177,7 +179,7 @@ def _report_action(job: Job, now: Instant, policy: Policy) -> Action:
     if not job.remote_ids:
         if job.template_id is None and isinstance(spec.template, TemplateBody):
             return Do(Step.CREATE_TEMPLATE)
-        return Do(Step.TRIGGER)
+        return _TRIGGER
     interval = policy.report_poll_interval_seconds
     polled = job.live.polled_boot_seconds
     if polled is None:

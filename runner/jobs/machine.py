@@ -1,18 +1,15 @@
 """The state machine: `advance`, the only place where a job's state changes.
 
 The tables (`jobs.tables`) say which event may lead from which state to which; `advance` says which of them it is, and
-what is learnt on the way. A step that would leave the table is a fault of this program and raises `ImpossibleError`:
-better a stopped job than a second trigger. Everything here is pure: the moment comes in as an argument, nothing is
-sent or stored.
+what is learnt on the way; what a list of exports means says `jobs.finding`. A step that would leave the table is a
+fault of this program and raises `ImpossibleError`: better a stopped job than a second trigger. Everything here is pure:
+the moment comes in as an argument, nothing is sent or stored.
 
-What the rules protect (Lucca guide "Export from Lucca Timesheet", steps 1 to 4):
-
-* `baseline_id` is set by the first list and never again, so a late first export stays visible.
-* `Triggered` is journaled before the POST leaves. Found after a crash (`Resumed`) it counts as sent.
-* An id above the baseline is ours only by its own `endsAt`; every other one is remembered as foreign.
+`Triggered` is journaled before the POST leaves. Found after a crash (`Resumed`) it counts as sent (Lucca guide "Export
+from Lucca Timesheet", step 2).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,13 +17,12 @@ from msgspec.structs import replace
 
 from runner.clock import Instant
 from runner.jobs import events as ev
+from runner.jobs import finding
 from runner.jobs import model as m
 from runner.jobs.model import ErrorCode, Flag, Job, Live, State
 from runner.jobs.remedies import job_error
 from runner.jobs.tables import TABLES
 
-LOOK_BACK_IDENTIFIED = 5
-"""How many of the newest exports are asked for their end where the list does not tell it."""
 MAX_LOSSES = 3
 """How often a report that vanished is created again."""
 MAX_REPORT_ERRORS = 1
@@ -64,123 +60,6 @@ def advance(job: Job, event: ev.Event, now: Instant) -> Job:
     if after.state is not job.state:
         after = replace(after, history=(*job.history, m.Transition(after.state, now.wall)))
     return after
-
-
-# ── finding exports ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def ends_text(job: Job) -> str:
-    """The job's end as the ledger writes it: midnight, no zone."""
-    spec = job.spec
-    assert isinstance(spec, m.ExportSpec)  # noqa: S101 - the tables keep reports out
-    return f"{spec.ends_at.isoformat()}T00:00:00"
-
-
-def _listed(job: Job, event: ev.Listed, now: Instant) -> Job:
-    live = job.live
-    known = dict(live.known)
-    for item in event.items:
-        if item.ends_on is not None:
-            known[item.id] = item.ends_on
-    if event.server_date is not None:
-        live = replace(live, server_date=(event.server_date, now.boot_seconds))
-    if not event.complete:
-        fresh = _unidentified(job, event.items, known)
-        return replace(
-            job,
-            live=replace(
-                live,
-                known=known,
-                listed=live.listed + len(event.items),
-                unidentified=(*live.unidentified, *fresh),
-            ),
-        )
-    first_look = job.state is _P
-    if first_look and job.baseline_id is None:
-        job = replace(job, baseline_id=max((item.id for item in event.items), default=0))
-    fresh = _unidentified(job, event.items, known)
-    if first_look:
-        # Of what is above the baseline none may go unnamed; of what lies below, the newest are asked.
-        newest = sorted(fresh, reverse=True)
-        baseline = job.baseline_id or 0
-        fresh = tuple(id_ for n, id_ in enumerate(newest) if n < LOOK_BACK_IDENTIFIED or id_ > baseline)
-    waiting = (*live.unidentified, *fresh)
-    live = replace(
-        live,
-        known=known,
-        listed=0,
-        unidentified=waiting,
-        polled_boot_seconds=now.boot_seconds,
-        polls=live.polls + 1,
-        revisited=True,
-    )
-    return _concluded(replace(job, live=live))
-
-
-def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str]) -> tuple[int, ...]:
-    # Foreign ones are asked again in each run: one with a later end must not be forgotten.
-    seen = {*known, *job.live.unidentified, *job.remote_ids}
-    fresh = dict.fromkeys(item.id for item in items if item.id not in seen)
-    return tuple(fresh)
-
-
-def _identified(job: Job, event: ev.Identified, _now: Instant) -> Job:
-    live = job.live
-    ends_on = "" if event.ends_at is None else event.ends_at[:19]
-    live = replace(
-        live,
-        known={**live.known, event.id: ends_on},
-        unidentified=tuple(id_ for id_ in live.unidentified if id_ != event.id),
-        missed_path=None,
-    )
-    return _concluded(replace(job, live=live))
-
-
-def _concluded(job: Job) -> Job:
-    """What the exports seen so far mean, once the list is read to its end and each of them is identified."""
-    if job.live.unidentified or job.live.listed:
-        return job
-    wanted = ends_text(job)
-    known = job.live.known
-    ours = sorted({*job.remote_ids, *(id_ for id_, ends_on in known.items() if ends_on == wanted)})
-    later = sorted(id_ for id_, ends_on in known.items() if ends_on > wanted)
-    if job.state in (_P, _O):
-        job = _strangers(job, frozenset(ours))
-    if job.state is _P:
-        return _first_look(job, ours, later)
-    if job.state is _O:
-        job = replace(job, superseded_by=later[-1] if later else job.superseded_by)
-    if set(ours) > set(job.remote_ids):
-        return _to_download(job, ours)
-    return job
-
-
-def _strangers(job: Job, ours: frozenset[int]) -> Job:
-    """Every export that appeared while we waited ends on disk or is named."""
-    baseline = job.baseline_id or 0
-    strangers = {*job.foreign_ids, *(id_ for id_ in job.live.known if id_ > baseline)} - ours
-    flags = _flagged(job.flags, Flag.FOREIGN, bool(strangers))
-    return replace(job, foreign_ids=tuple(sorted(strangers)), flags=flags)
-
-
-def _flagged(flags: frozenset[Flag], flag: Flag, on: bool) -> frozenset[Flag]:  # noqa: FBT001 - the fact itself
-    """The flags with this one on or off; the same set where it is so already, since a new one takes 200 bytes."""
-    return flags if (flag in flags) is on else flags ^ {flag}
-
-
-def _first_look(job: Job, ours: list[int], later: list[int]) -> Job:
-    if ours:
-        return _to_download(replace(job, flags=job.flags | {Flag.ADOPTED}), ours)
-    if later:
-        detail = f"export {later[-1]} ends {job.live.known[later[-1]][:10]}"
-        error = job_error(ErrorCode.SUPERSEDED, job.spec, detail)
-        return replace(job, state=_F, superseded_by=later[-1], error=error)
-    return job
-
-
-def _to_download(job: Job, ours: list[int]) -> Job:
-    flags = job.flags | {Flag.DUPLICATE} if len(ours) > 1 else job.flags
-    return replace(job, state=_L, remote_ids=tuple(ours), flags=flags, error=None)
 
 
 # ── triggering ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,11 +133,11 @@ def _misattributed(job: Job, event: ev.Misattributed, _now: Instant) -> Job:
         state=_L if remote_ids else waiting,
         remote_ids=remote_ids,
         flags=flags,
-        superseded_by=event.id if ends_on > ends_text(job) else job.superseded_by,
+        superseded_by=event.id if ends_on > finding.ends_text(job) else job.superseded_by,
         # The last look took this one for ours, so it is taken again before anything is triggered.
         live=replace(job.live, known=known, missed_path=None, polled_boot_seconds=None),
     )
-    return _strangers(job, frozenset(remote_ids))
+    return finding.strangers(job, frozenset(remote_ids))
 
 
 def _named(job: Job, event: ev.Named, _now: Instant) -> Job:
@@ -270,7 +149,7 @@ def _named(job: Job, event: ev.Named, _now: Instant) -> Job:
     flags = job.flags
     underived = any(staged.underived for staged in job.live.staged)
     if underived or {staged.remote_id for staged in job.live.staged} >= set(job.remote_ids):
-        flags = _flagged(flags, Flag.DERIVED, underived)  # Without one everything is made anew.
+        flags = finding.flagged(flags, Flag.DERIVED, underived)  # Without one everything is made anew.
     return replace(
         job,
         files=(*kept, *event.files),
@@ -289,7 +168,7 @@ def _placed(job: Job, event: ev.Placed, _now: Instant) -> Job:
     flags = job.flags
     if isinstance(spec, m.ExportSpec):
         empty = not spec.empty_ok and not any(content.entries for content in job.contents)
-        flags = _flagged(flags, Flag.EMPTY, empty)
+        flags = finding.flagged(flags, Flag.EMPTY, empty)
     return replace(job, state=_D, flags=flags, error=None)
 
 
@@ -315,12 +194,16 @@ def missing_pieces(job: Job) -> tuple[tuple[int, str], ...]:
     An export is one piece, its `json`; what is derived from it comes along. A report is one piece per format.
     """
     spec = job.spec
-    have = {(r.remote_id, r.format) for r in job.files if r.placed}
-    have |= {(staged.remote_id, record.format) for staged in job.live.staged for record, _ in staged.parts}
     if isinstance(spec, m.ExportSpec):
-        told = {c.remote_id for c in job.contents} | {s.remote_id for s in job.live.staged}
-        return tuple((id_, "json") for id_ in job.remote_ids if (id_, "json") not in have or id_ not in told)
-    return tuple((id_, fmt) for id_ in job.remote_ids[-1:] for fmt in spec.formats if (id_, fmt) not in have)
+        placed = {record.remote_id for record in job.files if record.placed and record.format == "json"}
+        told = {content.remote_id for content in job.contents}
+        have = placed & told | {staged.remote_id for staged in job.live.staged}
+        return tuple((id_, "json") for id_ in job.remote_ids if id_ not in have)
+    pieces = {(record.remote_id, record.format) for record in job.files if record.placed}
+    pieces |= {(staged.remote_id, record.format) for staged in job.live.staged for record, _ in staged.parts}
+    return tuple(
+        (id_, fmt) for id_ in job.remote_ids[-1:] for fmt in spec.formats if (id_, fmt) not in pieces
+    )
 
 
 # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -421,8 +304,8 @@ def _retried(job: Job, event: ev.Retried, now: Instant) -> Job:
 
 _Handler = Callable[[Job, Any, Instant], Job]
 _HANDLERS: Mapping[type[Any], _Handler] = {
-    ev.Listed: _listed,
-    ev.Identified: _identified,
+    ev.Listed: finding.listed,
+    ev.Identified: finding.identified,
     ev.Triggered: _triggered,
     ev.TriggerUnsent: _trigger_unsent,
     ev.TriggerLetGo: _trigger_let_go,

@@ -27,9 +27,25 @@ async def take(step: Step, job: m.Job, tools: Tools) -> Outcome:
     Raises:
         StorageError: the output or the journal failed; the run cannot go on.
     """
-    outcome = await _take(step, job, tools)
-    trouble, line = outcome.trouble, tools.line
-    if trouble is None or line is None or trouble.bearing is not Bearing.BAD_ANSWER:
+    try:
+        outcome = await _STEPS[step](job, tools)
+    except lucca.RefusedError as refusal:
+        return _failed(job, m.ErrorCode(refusal.code), tools.scrub(refusal.detail))
+    except UnreachableError as error:
+        return _failed(job, m.ErrorCode.UNREACHABLE, error.detail)
+    except PlaceError as error:
+        return _failed(job, m.ErrorCode.STORAGE, str(error))
+    except TooLargeError as error:
+        detail = f"the answer is larger than {error.cap_bytes} bytes"
+        outcome = Outcome(trouble=Trouble(Bearing.BAD_ANSWER, detail))
+    except (lucca.TroubleError, NotSentError, LostError, BrokenAnswerError) as trouble:
+        outcome = Outcome(trouble=trouble_of(trouble, tools))
+    return outcome if outcome.trouble is None else await _kept(outcome, outcome.trouble, job, tools)
+
+
+async def _kept(outcome: Outcome, trouble: Trouble, job: m.Job, tools: Tools) -> Outcome:
+    line = tools.line
+    if line is None or trouble.bearing is not Bearing.BAD_ANSWER:
         return outcome
     line.end()
     spec, body = job.spec, line.body[:KEPT_BYTES]
@@ -40,23 +56,6 @@ async def take(step: Step, job: m.Job, tools: Tools) -> Outcome:
         return outcome
     detail = f"{trouble.detail}; the answer is kept in {kept}"
     return Outcome(outcome.events, Trouble(trouble.bearing, detail, trouble.retry_after_seconds))
-
-
-async def _take(step: Step, job: m.Job, tools: Tools) -> Outcome:
-    try:
-        return await _STEPS[step](job, tools)
-    except lucca.RefusedError as refusal:
-        return _failed(job, m.ErrorCode(refusal.code), tools.scrub(refusal.detail))
-    except UnreachableError as error:
-        return _failed(job, m.ErrorCode.UNREACHABLE, error.detail)
-    except TooLargeError as error:
-        return Outcome(
-            trouble=Trouble(Bearing.BAD_ANSWER, f"the answer is larger than {error.cap_bytes} bytes")
-        )
-    except PlaceError as error:
-        return _failed(job, m.ErrorCode.STORAGE, str(error))
-    except (lucca.TroubleError, NotSentError, LostError, BrokenAnswerError) as trouble:
-        return Outcome(trouble=trouble_of(trouble, tools))
 
 
 def _failed(job: m.Job, code: m.ErrorCode, detail: str) -> Outcome:

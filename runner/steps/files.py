@@ -4,7 +4,7 @@ Owns the sequence of a download: stream, check, derive, flush; then name it in t
 know where a place is nor how a file gets there safely: that is `output`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -15,9 +15,10 @@ from runner import content, derived, lucca
 from runner.errors import StorageError
 from runner.jobs import events as ev
 from runner.jobs import model as m
-from runner.jobs.machine import ends_text, missing_pieces
+from runner.jobs.finding import ends_text
+from runner.jobs.machine import missing_pieces
 from runner.output import KEPT_BYTES, Derivation, Reader, Spooled, TooLargeError
-from runner.steps.tools import Outcome, Tools, doubled_path, export_of
+from runner.steps.tools import Outcome, Tools, doubled_path, export_of, line_of
 from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, Stream
 
 EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
@@ -35,17 +36,12 @@ class _NotOursError(Exception):
         self.ends_at = ends_at
 
 
-async def fetch(job: m.Job, tools: Tools) -> Outcome:
+def fetch(job: m.Job, tools: Tools) -> Awaitable[Outcome]:
     """Download the next piece that is missing, and check it."""
     remote_id, format_ = missing_pieces(job)[0]
     if isinstance(job.spec, m.ExportSpec):
-        return await _fetch_export(job, tools, remote_id)
-    try:
-        return await _fetch_report(job, tools, remote_id, format_)
-    except lucca.RefusedError as refusal:
-        if refusal.code != "not_found":
-            raise
-        return Outcome((ev.ReportLost(),))
+        return _fetch_export(job, tools, remote_id)
+    return _fetch_report(job, tools, remote_id, format_)
 
 
 async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
@@ -101,7 +97,12 @@ async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) 
         lucca.check_report_content(told.kept, told.size_bytes, stream.headers, format_)
 
     request = lucca.report_content(remote_id, format_)
-    _, staged = await _download(job, tools, request, (remote_id, format_), content.Beginning(), inspect)
+    try:
+        _, staged = await _download(job, tools, request, (remote_id, format_), content.Beginning(), inspect)
+    except lucca.RefusedError as refusal:
+        if refusal.code != "not_found":
+            raise
+        return Outcome((ev.ReportLost(),))
     return Outcome((ev.Fetched(staged),))
 
 
@@ -118,9 +119,7 @@ async def _download(
     remote_id, format_ = piece
     spec = job.spec
     filename = f"{spec.name}-{remote_id}.{EXTENSIONS[format_]}"
-    line = tools.line
-    assert line is not None  # noqa: S101 - a step that sends has a line
-    output, night = tools.output, tools.night
+    line, output, night = line_of(tools), tools.output, tools.night
     async with output.spool(
         night, spec.tenant, filename, reader=reader, cap_bytes=CONTENT_CAP_BYTES
     ) as spool:

@@ -111,15 +111,15 @@ def trouble_of(trouble: Troubled, tools: Tools) -> Trouble:
     return Trouble(Bearing.PASSING, detail, getattr(trouble, "retry_after_seconds", None))
 
 
-async def send(tools: Tools, request: lucca.Request) -> Answer:
-    """Send a request that moves no data; raises what `Transport.send` raises."""
+def line_of(tools: Tools) -> Line:
+    """The turn to send in."""
     assert tools.line is not None  # noqa: S101 - a step that sends has a line
-    return await tools.line.send(request)
+    return tools.line
 
 
 async def ask(tools: Tools, request: lucca.Request) -> Answer:
-    """The same, for an answer that has to be a good one."""
-    answer = await send(tools, request)
+    """Send a request that moves no data, for an answer that has to be a good one."""
+    answer = await line_of(tools).send(request)
     lucca.check_status(answer.status, answer.headers, answer.body)
     return answer
 

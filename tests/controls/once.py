@@ -7,6 +7,7 @@ from tests.controls.model import Change, Control
 _AGENDA: Final = "runner/jobs/agenda.py"
 _INTAKE: Final = "runner/app/intake.py"
 _EXPORTS: Final = "runner/lucca/exports.py"
+_FINDING: Final = "runner/jobs/finding.py"
 _MACHINE: Final = "runner/jobs/machine.py"
 _ASKING: Final = "runner/steps/asking.py"
 _FILES: Final = "runner/steps/files.py"
@@ -32,9 +33,9 @@ ONCE: Final = (
             ),
             Change(
                 _ASKING,
-                "        answer = await send(tools, request)\n    except NotSentError",
+                "        answer = await line_of(tools).send(request)\n    except NotSentError",
                 "        try:\n"
-                "            answer = await send(tools, request)\n"
+                "            answer = await line_of(tools).send(request)\n"
                 "        finally:\n"
                 "            job = await tools.record(intent)\n"
                 "    except NotSentError",
@@ -58,9 +59,9 @@ ONCE: Final = (
             ),
             Change(
                 _ASKING,
-                "        answer = await send(tools, request)\n    except NotSentError",
+                "        answer = await line_of(tools).send(request)\n    except NotSentError",
                 "        try:\n"
-                "            answer = await send(tools, request)\n"
+                "            answer = await line_of(tools).send(request)\n"
                 "        finally:\n"
                 "            job = await intent\n"
                 "    except NotSentError",
@@ -187,21 +188,21 @@ ONCE: Final = (
     Control(
         "made-by-hand-ignored",
         "An export of the same end that exists already is not adopted but triggered a second time.",
-        (Change(_MACHINE, "    if ours:\n", "    if ours and job.triggers:\n"),),
+        (Change(_FINDING, "    if ours:\n", "    if ours and job.triggers:\n"),),
         ("tests/test_jobs_exports.py::test_an_export_of_the_same_end_is_adopted_and_not_made_a_second_time",),
         simulated=True,
     ),
     Control(
         "behind-the-ledger",
         "An export is triggered although a later one has passed its period.",
-        (Change(_MACHINE, "    if later:\n", "    if later and job.triggers:\n"),),
+        (Change(_FINDING, "    if later:\n", "    if later and job.triggers:\n"),),
         ("tests/test_jobs_exports.py::test_behind_a_later_end_nothing_is_triggered",),
         simulated=True,
     ),
     Control(
         "twin-dropped",
         "Of two exports that both arrived only the first is kept.",
-        (Change(_MACHINE, "state=_L, remote_ids=tuple(ours)", "state=_L, remote_ids=tuple(ours[:1])"),),
+        (Change(_FINDING, "state=_L, remote_ids=tuple(ours)", "state=_L, remote_ids=tuple(ours[:1])"),),
         ("tests/test_jobs_exports.py::test_two_exports_of_ours_are_both_kept_and_shown",),
         simulated=True,
     ),
@@ -210,7 +211,7 @@ ONCE: Final = (
         "An export that appeared above the baseline is neither on disk nor named.",
         (
             Change(
-                _MACHINE,
+                _FINDING,
                 "{*job.foreign_ids, *(id_ for id_ in job.live.known if id_ > baseline)}",
                 "{*job.foreign_ids}",
             ),
