@@ -284,8 +284,8 @@ class Transport:
             )
             try:
                 protocol, transport = connection.protocol, connection.transport
-                assert protocol is not None  # noqa: S101 - it was given just now
-                assert transport is not None  # noqa: S101 - the same
+                if protocol is None or transport is None or transport.is_closing():
+                    raise NotSentError("the connection was closed at once")
                 protocol.set_response_params(
                     auto_decompress=False, read_until_eof=True, read_bufsize=_SOCKET_READ_BYTES
                 )

@@ -370,9 +370,37 @@ class Breaking:
         assert connection.protocol.transport is not None
         self._transport = connection.protocol.transport
 
+    def is_closing(self) -> bool:
+        return False
+
     def write(self, data: bytes) -> None:
         self._transport.write(data)
         raise ConnectionResetError
+
+
+class Dying(aiohttp.TCPConnector):
+    """Its connections are closed by the time they are given out, as by a host that hangs up at once."""
+
+    def __init__(self, turns: int) -> None:
+        super().__init__()
+        self._turns = turns
+
+    async def connect(self, *given: Any) -> Connection:
+        connection = await super().connect(*given)
+        assert connection.transport is not None
+        connection.transport.close()
+        for _ in range(self._turns):  # of the loop, in which it learns of it
+            await asyncio.sleep(0)
+        return connection
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+async def test_nothing_left_by_a_connection_that_was_closed_before_it_was_used(turns: int) -> None:
+    async with scripted(answer(b"{}")) as server, calling(server, connector=Dying(turns)) as caller:
+        with pytest.raises(NotSentError, match="closed at once"):
+            await caller.send(TRIGGER)
+        assert caller.left == 0
+    assert server.requests == []
 
 
 async def test_what_goes_wrong_in_the_midst_of_writing_may_have_left(monkeypatch: pytest.MonkeyPatch) -> None:
