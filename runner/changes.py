@@ -2,27 +2,19 @@
 
 Owns the jobs as they stand, and the order of things: `jobs.advance` says what an event makes of a job, that is stored,
 and only then known to anybody. Must not know what brings an event about, nor what follows from it.
-
-What the next run would find out again by itself (`agenda.found_again`) waits for no flush of its own: it is stored
-together with what happens next, an intent with the baseline it goes by, the names of files with the answer that told
-their number. To die before that is to die before it was recorded. Where a job has to wait because of trouble, and at
-the end of a run, it is stored by itself.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
-import anyio
 import structlog
 from msgspec.structs import replace
 
 from runner.clock import Clock
-from runner.errors import RunnerError
-from runner.jobs import agenda
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.machine import advance
-from runner.journal import Happened, happened
+from runner.journal import happened
 from runner.output import Output
 from runner.turns import JournalPort
 
@@ -55,23 +47,17 @@ class Changes:
         self._output = output
         self._night = night
         self._observers = observers
-        self._riding: dict[int, Happened] = {}
         self._log = _log.bind()
 
     async def happen(self, id_: int, event: ev.Event) -> m.Job:
-        """Let the event happen to the job: stored first, then known, but for what would be found out again."""
+        """Let the event happen to the job: stored first, then known."""
         before = self.jobs[id_]
         now = self._clock.now()
         after = advance(before, event, now)
         if replace(after, live=before.live) != before:  # what lives only in this run is not stored
             note = event.why if isinstance(event, ev.TriggerLetGo) else ""
             told = happened(type(event).__name__, before, after, now.wall, note)
-            if id_ not in self._riding and agenda.found_again(before, after):
-                self._riding[id_] = told
-            elif (earlier := self._riding.pop(id_, None)) is not None:
-                await self._journal.record(after, self._night, earlier, told)
-            else:
-                await self._journal.record(after, self._night, told)
+            await self._journal.record(after, self._night, told)
             self.touched.add(id_)
         self.jobs[id_] = after
         if before.live.staged and not after.live.staged and not isinstance(event, ev.Placed):
@@ -84,32 +70,6 @@ class Changes:
             except Exception:  # noqa: BLE001 - who only looks on can never fail a run
                 self._log.exception("observer.failed", job=after.label)
         return after
-
-    async def store(self, id_: int) -> None:
-        """Store by itself what was to be stored with what happens next to this job."""
-        if (told := self._riding.pop(id_, None)) is not None:
-            await self._journal.record(self.jobs[id_], self._night, told)
-
-    async def finish(self) -> None:
-        """Nothing more happens in this run.
-
-        Raises:
-            RunnerError: the journal or the output failed.
-        """
-        await self.put_away()
-        failures: list[RunnerError] = []
-
-        async def store(id_: int) -> None:
-            try:
-                await self.store(id_)
-            except RunnerError as error:
-                failures.append(error)
-
-        async with anyio.create_task_group() as tasks:
-            for id_ in self._riding:
-                tasks.start_soon(store, id_)
-        if failures:
-            raise failures[0]
 
     async def put_away(self) -> None:
         """Downloads that wait beside their places are of no use to the next run, which asks for them again.

@@ -2,7 +2,7 @@
 
 Owns the road of a job through one run: from a state to its step, from the step's outcome to the journal, and
 the bearing of trouble. Who may go at which moment is `runner.turns`. Must not know the wire, SQL, files or
-pages. What a change is, and when it is stored, is `runner.changes`.
+pages. What a change is, and that it is stored first, is `runner.changes`.
 
 Nobody waits in a task of his own: a job that waits is an entry in a heap, so ten thousand of them cost next to nothing.
 """
@@ -182,10 +182,9 @@ class Engine:
                 await wait_for(self._wake, next_moment - present)
             await self._let_finish()
             self._tasks.cancel_scope.cancel()
+        await self._changes.put_away()
         if self._fatal is not None:
-            await self._changes.put_away()
             raise self._fatal
-        await self._changes.finish()
 
     def stop(self, reason: str) -> None:
         """Start nothing more; what is in flight has a few seconds."""
@@ -374,7 +373,6 @@ class Engine:
     async def _bear(self, id_: int, trouble: Trouble) -> None:
         """Wait trouble out; only answers that are no content are counted to an end."""
         entry, job = self._entries[id_], self.jobs[id_]
-        await self._changes.store(id_)
         bad = trouble.bearing is Bearing.BAD_ANSWER
         attempt = entry.bad_answers if bad else entry.troubles
         if bad:

@@ -55,7 +55,7 @@ LAST_RANK: Final = 2
 class JournalPort(Protocol):
     """What a run asks of the journal."""
 
-    async def record(self, job: Job, night: date, *events: Happened) -> None:
+    async def record(self, job: Job, night: date, told: Happened) -> None:
         """Store a change, durably, before returning."""
 
     async def spend(self, spend: Spend) -> None:

@@ -23,7 +23,6 @@ from runner.jobs.agenda import (
     Step,
     Wait,
     elapsed_seconds,
-    found_again,
     looked,
     looking,
     next_action,
@@ -113,26 +112,6 @@ def test_a_post_whose_answer_was_lost_counts_as_sent() -> None:
 
 
 # ── exports: polling ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    "before, after, again",
-    [
-        ({}, {"baseline_id": 340}, True),
-        ({"baseline_id": 340}, {"baseline_id": 340, "foreign_ids": (341,)}, False),
-        ({"state": m.State.TRIGGERED}, {"baseline_id": 340}, False),
-        ({}, {"state": m.State.DOWNLOADING, "remote_ids": (340,)}, False),
-        ({"state": m.State.TRIGGERED}, {"state": m.State.DOWNLOADING, "remote_ids": (341,)}, True),
-        ({"state": m.State.RETRIED}, {"state": m.State.POLLING}, False),
-    ],
-    ids=["baseline", "stranger", "unsent", "adopted", "answered", "answered again"],
-)
-def test_a_baseline_and_an_answered_post_are_what_the_next_run_finds_out_again(
-    before: dict[str, object], after: dict[str, object], again: bool
-) -> None:
-    job = export()
-    assert found_again(replace(job, **before), replace(job, **after)) is again
-    assert not found_again(replace(report(), **before), replace(report(), **after))
 
 
 def test_polls_come_soon_at_first_and_then_at_the_interval() -> None:

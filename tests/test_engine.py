@@ -470,10 +470,10 @@ class FailingJournal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
 
-    async def record(self, job: m.Job, night: date, *events: Happened) -> None:
-        if self._event in [one.event for one in events]:
+    async def record(self, job: m.Job, night: date, told: Happened) -> None:
+        if told.event == self._event:
             raise self._error
-        await self._journal.record(job, night, *events)
+        await self._journal.record(job, night, told)
 
 
 FULL = StorageError("journal.db: the disk is full")
@@ -509,35 +509,6 @@ def test_a_journal_that_fails_stops_the_run_and_what_is_stored_goes_on_next_time
     assert again.error is None
     assert [name for name in again.files() if "/." in name] == []
     assert (len(told.triggers), len(again.triggers)) in {(0, 1), (1, 1), (1, 0)}
-
-
-@pytest.mark.parametrize(
-    "troubled, stored",
-    [
-        (0, ["Listed Triggered", "TriggerAnswered Named", "Placed"]),
-        (2, ["Listed Triggered", "TriggerAnswered", "Named", "Placed"]),
-    ],
-    ids=["at once", "a download that has to wait"],
-)
-def test_what_the_next_run_would_find_out_again_is_stored_with_what_follows_unless_that_has_to_wait(
-    troubled: int, stored: list[str], tmp_path: Path
-) -> None:
-    batches: list[str] = []
-
-    class Noting:
-        def __init__(self, journal: SqliteJournal) -> None:
-            self._journal = journal
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._journal, name)
-
-        async def record(self, job: m.Job, night: date, *events: Happened) -> None:
-            batches.append(" ".join(one.event for one in events))
-            await self._journal.record(job, night, *events)
-
-    setting = Setting(journal=Noting, bend=first(troubled, "content", Status(503)))
-    assert night(tmp_path, [tenant(exports=[export()])], setting=setting).code == 0
-    assert batches == stored
 
 
 def test_an_output_that_fails_stops_the_run(tmp_path: Path) -> None:

@@ -70,10 +70,10 @@ def test_a_file_that_a_crash_left_unsaid_is_told_even_by_a_run_that_is_stopped_a
     tmp_path: Path,
 ) -> None:
     class DiesBeforeSayingIt(Around):
-        async def record(self, job: m.Job, night: date, *events: Happened) -> None:
-            if "Placed" in [one.event for one in events]:
+        async def record(self, job: m.Job, night: date, told: Happened) -> None:
+            if told.event == "Placed":
                 raise StorageError("it died here")
-            await self._journal.record(job, night, *events)
+            await self._journal.record(job, night, told)
 
     class TakesItsTime(Around):
         async def start_night(self, *told: Any) -> None:
@@ -98,9 +98,9 @@ def test_a_poll_that_tells_nothing_new_is_not_recorded(tmp_path: Path) -> None:
     recorded: list[str] = []
 
     class Noting(Around):
-        async def record(self, job: m.Job, night: date, *events: Happened) -> None:
-            recorded.extend(one.event for one in events)
-            await self._journal.record(job, night, *events)
+        async def record(self, job: m.Job, night: date, told: Happened) -> None:
+            recorded.append(told.event)
+            await self._journal.record(job, night, told)
 
     slow = Configuration(triggers=(Trigger(seconds=1800.0),))
     host = TenantScenario(domain=DOMAIN, requests_per_minute=100_000, configurations=(slow,))

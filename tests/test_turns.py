@@ -48,7 +48,7 @@ class Host:
         self.seconds = 0.0
         self.clock: Hand | None = None
 
-    async def record(self, job: Job, night: date, *events: Happened) -> None:
+    async def record(self, job: Job, night: date, told: Happened) -> None:
         raise AssertionError("turns record nothing")
 
     async def spend(self, spend: Spend) -> None:

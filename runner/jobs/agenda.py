@@ -285,20 +285,6 @@ def looked(job: Job) -> Job:
     return replace(job, live=replace(job.live, revisited=True, unidentified=(), listed=0))
 
 
-def found_again(before: Job, after: Job) -> bool:
-    """Whether a run that finds `before` in the journal comes to `after` by itself, for the price of a look.
-
-    So it is with a baseline: nothing was triggered yet, and before it triggers a run looks for itself. And with an
-    export whose POST was answered: the stored intent counts as sent, the export is looked for, and the list shows it.
-    A report leaves no trace.
-    """
-    if not isinstance(after.spec, ExportSpec):
-        return False
-    if after.state is _PENDING:
-        return before.state is _PENDING and before.baseline_id is None
-    return before.state is State.TRIGGERED and after.state is _DOWNLOADING
-
-
 def template_of(job: Job) -> int | None:
     """The template id to create this report from; None while it must be created first."""
     spec = job.spec

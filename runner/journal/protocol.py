@@ -111,8 +111,8 @@ class Journal(Protocol):
     async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
         """One pending job per spec, in their order. A job whose identity is known already is returned as it is."""
 
-    async def record(self, job: Job, night: date, *events: Happened) -> None:
-        """Store what became of a job together with the events that did it, in their order: all or nothing.
+    async def record(self, job: Job, night: date, told: Happened) -> None:
+        """Store what became of a job together with the event that did it, both or neither.
 
         Raises:
             StaleHolderError: a newer holder has written this job; nothing was written.

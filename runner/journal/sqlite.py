@@ -156,14 +156,12 @@ class SqliteJournal:
         self._of_night(night).update(made)
         return jobs
 
-    async def record(self, job: Job, night: date, *events: Happened) -> None:
+    async def record(self, job: Job, night: date, told: Happened) -> None:
         """See `Journal.record`."""
         snapshot = (job.id, self.epoch, *rows.snapshot_values(job))
-        changes: list[Row] = [(_RECORD_SNAPSHOT, snapshot)]
-        for one in events:
-            entered = "" if one.entered is None else one.entered.value
-            told = (job.id, self.epoch, one.at.timestamp(), day(night), one.event, entered, one.note)
-            changes.append((_RECORD_EVENT, told))
+        entered = "" if told.entered is None else told.entered.value
+        event = (job.id, self.epoch, told.at.timestamp(), day(night), told.event, entered, told.note)
+        changes: list[Row] = [(_RECORD_SNAPSHOT, snapshot), (_RECORD_EVENT, event)]
         of_night = self._of_night(night)
         if job.id not in of_night:
             changes.append((_RECORD_NIGHT, (day(night), job.id)))

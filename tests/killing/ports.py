@@ -135,13 +135,8 @@ class MortalJournal:
         method = getattr(self._journal, name)
         return functools.partial(self._write, f"journal {name}", method) if name in _WRITES else method
 
-    async def record(self, job: Job, night: date, *events: Happened) -> None:
-        places = [f"{job.spec.kind} {one.event}" for one in events]
-        for place in places:
-            self._reaper.at("before", place)
-        await self._journal.record(job, night, *events)
-        for place in places:
-            self._reaper.at("after", place)
+    async def record(self, job: Job, night: date, told: Happened) -> None:
+        await self._write(f"{job.spec.kind} {told.event}", self._journal.record, job, night, told)
 
     async def _write(self, place: str, method: Callable[..., Any], *args: Any) -> Any:
         self._reaper.at("before", place)

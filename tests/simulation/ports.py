@@ -102,12 +102,12 @@ class MortalJournal:
         self._fate.point(name, "write", after=True)
         return result
 
-    async def record(self, job: Job, night: date, *events: Happened) -> None:
+    async def record(self, job: Job, night: date, happened: Happened) -> None:
         """Store a change, or die before or after."""
-        told = f"recording {', '.join(one.event for one in events)} of {job.label}"
+        told = f"recording {happened.event} of {job.label}"
         self._fate.point(told, "record", after=False)
-        await self._journal.record(job, night, *events)
-        self._witness.recorded(job, events[-1].event)
+        await self._journal.record(job, night, happened)
+        self._witness.recorded(job, happened.event)
         self._fate.point(told, "record", after=True)
 
     async def spend(self, spend: Spend) -> None:
