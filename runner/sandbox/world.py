@@ -73,11 +73,13 @@ class World:
             record for record in self.log if record.domain == domain and (not kind or record.kind == kind)
         ]
 
-    def max_requests_in_any_60_seconds(self, domain: str) -> int:
-        """The most requests that a tenant got within any sixty seconds."""
+    def max_requests_in_any_60_seconds(self, domain: str, since_boot_seconds: float = 0.0) -> int:
+        """The most requests that a tenant got within any sixty seconds since then, by the server's clock."""
         most = 0
         window: deque[float] = deque()
         for arrived in self._tenants[domain].arrivals:
+            if arrived < since_boot_seconds:
+                continue
             window.append(arrived)
             while window[0] <= arrived - WINDOW_SECONDS + WINDOW_SLACK_SECONDS:
                 window.popleft()

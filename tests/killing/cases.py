@@ -65,7 +65,7 @@ ONCE_FURTHER: Final = {
     "polled": (
         "before: journal start_night, disk make night, disk make tenant, disk create page, disk flush night",
         "after: disk write page, disk rename SHA256SUMS, disk rename SHA256SUMS #2, disk rename index.html #2",
-        "before after: journal spend, journal spend #3, export Listed, journal remember_trait",
+        "before after: journal spend, journal spend #3, export Listed",
         "before after: journal commit #5, journal commit #7, journal commit #8, journal commit #9",
         "midst: send survey, send content",
         "before after: disk create data #2, disk write data #3, disk flush data #2",

@@ -264,7 +264,7 @@ def at_the_end(theatre: "Theatre") -> None:
     nothing_was_triggered_below_the_ledger(theatre)
     _every_export_is_accounted_for(theatre, jobs)
     _no_report_was_evicted_by_ourselves(theatre)
-    _budgets_were_kept(theatre)
+    budgets_were_kept(theatre)
     _contents_are_whole(theatre, jobs)
     for name in theatre.data_files:
         # A journal that was lost takes along in which folders there is something to clean.
@@ -392,13 +392,14 @@ def _no_report_was_evicted_by_ourselves(theatre: "Theatre") -> None:
                 witness.violated(f"report {key} of {hold.identity} was evicted by ourselves")
 
 
-def _budgets_were_kept(theatre: "Theatre") -> None:
+def budgets_were_kept(theatre: "Theatre") -> None:
+    """No host got more in any minute than the manifest allows, since that manifest is in force."""
     budgets: dict[str, int] = {}
     for tenant in theatre.story.manifest.tenants:
         own = tenant.requests_per_minute or theatre.story.requests_per_minute
         budgets[tenant.domain] = min(own, budgets.get(tenant.domain, own))
     for domain, budget in budgets.items():
-        most = theatre.world.max_requests_in_any_60_seconds(domain)
+        most = theatre.world.max_requests_in_any_60_seconds(domain, theatre.manifest_since)
         if most > budget:
             theatre.witness.violated(f"{domain} got {most} requests within 60 s, its budget is {budget}")
 

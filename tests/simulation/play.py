@@ -130,6 +130,7 @@ class Theatre:
         self.endings: list[str] = []
         self._reader: JournalReader | None = None
         self.edited = False  # whether the manifest was
+        self.manifest_since = self._began
         self.validates = story.seed % PAGES_ONE_IN == 0
         self.world.on_request = self._bend
 

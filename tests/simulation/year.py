@@ -191,6 +191,9 @@ class YearTheatre(Theatre):
 
     def _upgrade(self, versions: ExitStack) -> None:
         """From now on it is another version: of the manifest, of the settings, and of the journal's tables."""
+        # By the old manifest: who comes later may bring less to a host they share.
+        judge.budgets_were_kept(self)
+        self.manifest_since = self._seconds()
         self._version += 1
         self.edited = True
         version = self._year.version(self._version)
