@@ -41,6 +41,7 @@ _PARTS: Final = (
     (aiohttp.BaseConnector, "connect"),
     (Connection, "protocol"),
     (Connection, "transport"),
+    (ResponseHandler, "should_close"),
     (ResponseHandler, "set_response_params"),
     (ResponseHandler, "read"),
 )
@@ -286,6 +287,8 @@ class Transport:
                 protocol, transport = connection.protocol, connection.transport
                 if protocol is None or transport is None or transport.is_closing():
                     raise NotSentError("the connection was closed at once")
+                if protocol.should_close:  # it would be taken for the answer, to whichever tenant asks now
+                    raise NotSentError("the host said something before it was asked")
                 protocol.set_response_params(
                     auto_decompress=False, read_until_eof=True, read_bufsize=_SOCKET_READ_BYTES
                 )

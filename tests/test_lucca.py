@@ -494,6 +494,7 @@ def test_no_header_however_odd_breaks_the_reading(text: str) -> None:
         ({"date": SENT}, None),
         ({"deprecation": "true"}, "Deprecation: true"),
         ({"sunset": SENT, "deprecation": "@1", "x": "y"}, f"Deprecation: @1, Sunset: {SENT}"),
+        ({"deprecation": "apr\udce8s \x1b[2J"}, "Deprecation: apr s [2J"),  # a byte that is no UTF-8
     ],
 )
 def test_an_announced_end_of_the_api_is_said_in_the_hosts_own_words(

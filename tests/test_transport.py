@@ -355,6 +355,28 @@ async def test_a_connection_with_an_unread_rest_is_not_used_again() -> None:
     assert server.connections == 2
 
 
+STRAY = answer(b'{"data": {"items": [{"id": 666}]}}')
+UNASKED = {
+    "with the answer": answer(BODY) + STRAY,
+    "with the answer's end": slowly(answer(BODY)[:-3], (0.01, BODY[-3:] + STRAY)),
+    "afterwards": slowly(answer(BODY), (0.01, STRAY)),
+    "early hints afterwards": slowly(answer(BODY), (0.01, head(status="103 Early Hints"))),
+}
+
+
+@pytest.mark.parametrize("say", UNASKED.values(), ids=UNASKED)
+async def test_what_nobody_asked_for_is_no_answer_to_whoever_asks_next(say: Say) -> None:
+    """Behind one gateway whoever asks next may be another tenant."""
+    async with scripted(say, answer(BODY)) as server, calling(server) as caller:
+        assert (await caller.send()).body == BODY
+        await asyncio.sleep(0.05)  # what comes unasked comes by itself
+        with suppress(NotSentError):
+            assert (await caller.send(TRIGGER)).body == BODY
+        assert (await caller.send()).body == BODY
+    assert server.connections == 2
+    assert caller.left == len(server.requests)
+
+
 async def test_a_transport_is_used_inside_its_context() -> None:
     transport = Transport(SystemClock(), timeouts=Timeouts())
     with pytest.raises(AssertionError):

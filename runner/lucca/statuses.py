@@ -19,7 +19,7 @@ from runner.lucca.troubles import NotContentError, PassingError, RefusedError, T
 _DETAIL_CHARACTERS: Final = 200
 _DETAIL_ITEMS: Final = 5
 _DETAIL_DEPTH: Final = 4  # A few levels are a server's words, a thousand are an attack on the stack.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 _LOGIN: Final = "/identity/login"
 
 
@@ -86,8 +86,8 @@ def _words(value: object, depth: int) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """Server words made safe to print: no control characters, not long."""
-    text = " ".join(_CONTROL.sub(" ", text).split())
+    """Server words made safe to print: no control characters, nothing that UTF-8 cannot write, not long."""
+    text = " ".join(_UNPRINTABLE.sub(" ", text).split())
     return text if len(text) <= _DETAIL_CHARACTERS else text[: _DETAIL_CHARACTERS - 1] + "…"
 
 
