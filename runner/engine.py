@@ -9,7 +9,7 @@ Nobody waits in a task of his own: a job that waits is an entry in a heap, so te
 
 import asyncio
 import heapq
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from random import Random
@@ -67,6 +67,9 @@ class _Entry(Struct, gc=False):
     not_before: float = 0.0
 
 
+_Given = tuple[Client, Sequence[m.Job], Mapping[int, ev.Event]]
+
+
 class Engine:
     """Runs one night's jobs to their ends, or until it is stopped.
 
@@ -104,15 +107,13 @@ class Engine:
         self.jobs = self._changes.jobs
         self.touched = self._changes.touched
         self._entries: dict[int, _Entry] = {}
-        # Lists, although they are emptied from the front: most hold one job, for which a deque takes 700 bytes.
-        self._lanes: dict[tuple[str, int | str], list[int]] = {}
         self._timers: list[tuple[float, int]] = []
         self._open = 0
         self._wake = asyncio.Event()
         self._turns = Turns(clock, journal, sender, limits, self._wake.set)
         self._tasks = anyio.create_task_group()
-        self._begun: list[int] = []
-        self._unseen: deque[Tenant] = deque()
+        self._begun: dict[str, None] = {}
+        self._hosts: OrderedDict[str, list[_Given]] = OrderedDict()
         self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._wake.set)
         self._fatal: RunnerError | None = None
         self._free: list[asyncio.Future[tuple[Turn, Step]]] = []
@@ -121,26 +122,19 @@ class Engine:
     def add(
         self, client: Client, jobs: Sequence[m.Job], openings: Mapping[int, ev.Event] = MappingProxyType({})
     ) -> None:
-        """Take up jobs of a tenant.
+        """Take up jobs of a tenant. Little is made of them before it is their host's turn to be looked at.
 
         Args:
             client: the tenant.
             jobs: as the journal has them.
             openings: the events that open some of them again, by their numbers.
         """
-        tenant, finished = self._turns.tenant(client), m.FINISHED
-        self._unseen.append(tenant)
+        host = client.domain
         for job in jobs:
-            id_, state, lane = job.id, job.state, None
-            opening = openings.get(id_)
-            if opening is not None or state not in finished:
-                lane = self._lanes.setdefault(job.spec.lane, [])
-                lane.append(id_)
-            if opening is not None or state in _BEGUN:
-                self._begun.append(id_)
-            self.jobs[id_] = job
-            self._entries[id_] = _Entry(tenant, lane, opening)
-            tenant.jobs.append(id_)
+            self.jobs[job.id] = job
+            if job.state in _BEGUN or job.id in openings:
+                self._begun[host] = None
+        self._hosts.setdefault(host, []).append((client, jobs, openings))
         self._open += len(jobs)
 
     async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
@@ -150,12 +144,11 @@ class Engine:
             RunnerError: the journal or the output failed. Nothing was sent whose intent could not be stored.
         """
         began = self._clock.now()
-        for ids in self._lanes.values():
-            if len(ids) > 1:
-                ids.sort(key=lambda id_: agenda.lane_order(self.jobs[id_], began, self._policy))
         async with self._tasks:
-            # What needs no request is done at once; the others wait for keys and turns, and are looked at just before.
-            self._look_at(self._begun, began)
+            # Where something needs no request it is done at once; the others wait for keys and turns, and are looked at
+            # just before.
+            for host in self._begun:
+                self._enter(self._hosts.pop(host), began)
             while self._open and self.reason is None:
                 now = self._clock.now()
                 present = now.boot_seconds
@@ -165,8 +158,8 @@ class Engine:
                 self._wake.clear()
                 while self._timers and self._timers[0][0] <= present:
                     self._schedule(heapq.heappop(self._timers)[1], now)
-                while self._unseen and self._keys.backlog < HOSTS_AHEAD:
-                    self._look_at(self._unseen.popleft().jobs, now)
+                while self._hosts and self._keys.backlog < HOSTS_AHEAD:
+                    self._enter(self._hosts.popitem(last=False)[1], now)
                 while (ready := self._next_turn(now)) is not None:
                     if self._free:
                         self._free.pop().set_result(ready)
@@ -206,6 +199,27 @@ class Engine:
             await wait_for(self._wake, min(left, 0.5))
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
+
+    def _enter(self, given: Iterable[_Given], now: Instant) -> None:
+        """Note beside the jobs of a host what a run needs to know of them, and look at them."""
+        # Lists, although they are emptied from the front: most hold one job, for which a deque takes 700 bytes.
+        lanes: dict[tuple[str, int | str], list[int]] = {}
+        entered: list[int] = []
+        for client, jobs, openings in given:
+            tenant = self._turns.tenant(client)
+            for job in jobs:
+                id_, lane = job.id, None
+                opening = openings.get(id_)
+                if opening is not None or job.state not in m.FINISHED:
+                    lane = lanes.setdefault(job.spec.lane, [])
+                    lane.append(id_)
+                self._entries[id_] = _Entry(tenant, lane, opening)
+                tenant.jobs.append(id_)
+                entered.append(id_)
+        for ids in lanes.values():
+            if len(ids) > 1:
+                ids.sort(key=lambda id_: agenda.lane_order(self.jobs[id_], now, self._policy))
+        self._look_at(entered, now)
 
     def _look_at(self, ids: Iterable[int], now: Instant) -> None:
         """Look at those of these jobs that no other of their lane is before."""
