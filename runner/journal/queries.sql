@@ -110,11 +110,10 @@ UPDATE holder SET epoch = epoch + 1 RETURNING epoch
 INSERT INTO spends (domain, boot_id, boot_seconds, wall_seconds) VALUES (?, ?, ?, ?)
 
 -- name: recent_spends
--- Of this boot by its own clock; of another by the wall clock, the future included: a clock was set back.
+-- In seconds of this boot. Those of another are told by the wall clock, the future included: a clock was set back.
 SELECT
     domain,
-    CASE WHEN boot_id = :boot_id THEN boot_seconds END,
-    CASE WHEN boot_id <> :boot_id THEN wall_seconds END
+    CASE WHEN boot_id = :boot_id THEN boot_seconds ELSE :boot_seconds - max(0.0, :wall_seconds - wall_seconds) END
 FROM spends
 WHERE CASE WHEN boot_id = :boot_id THEN boot_seconds > :since_boot_seconds ELSE wall_seconds > :since_wall_seconds END
 ORDER BY id

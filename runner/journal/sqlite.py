@@ -225,10 +225,7 @@ class SqliteJournal:
 
         def work(connection: sqlite3.Connection) -> dict[str, list[float]]:
             spent: dict[str, list[float]] = {}
-            for domain, seconds, wall_seconds in connection.execute(QUERIES["recent_spends"], since):
-                at = seconds
-                if wall_seconds is not None:
-                    at = now.boot_seconds - max(0.0, now.wall.timestamp() - wall_seconds)
+            for domain, at in connection.execute(QUERIES["recent_spends"], since):
                 spent.setdefault(domain, []).append(at)
             return spent
 
@@ -335,11 +332,14 @@ def _in_turn(specs: Sequence[Spec]) -> list[int]:
 
 
 def _since(boot_id: str, boot_seconds: float, wall: datetime) -> dict[str, Any]:
-    """When a spend still counts, by both clocks."""
+    """This moment, and since when a spend still counts, by both clocks."""
+    wall_seconds = wall.timestamp()
     return {
         "boot_id": boot_id,
+        "boot_seconds": boot_seconds,
+        "wall_seconds": wall_seconds,
         "since_boot_seconds": boot_seconds - RECENT_SECONDS,
-        "since_wall_seconds": wall.timestamp() - RECENT_SECONDS,
+        "since_wall_seconds": wall_seconds - RECENT_SECONDS,
     }
 
 
