@@ -538,6 +538,17 @@ async def test_old_spends_are_swept_away_now_and_then(journal: Journal) -> None:
     assert left == list(range(1000 - len(left), 1000))
 
 
+async def test_a_night_that_is_soon_over_sweeps_away_what_is_old_as_well(store: Store) -> None:
+    for begun in (1000.0, 2000.0, 3000.0):
+        async with store.take() as journal:
+            await journal.recent_spends(Instant(AT, begun, "boot"))
+            await journal.spend(spent(begun + 0.5))
+            await journal.finish_night(NIGHT, AT, "ok")
+    async with store.take() as journal:
+        left = await journal.recent_spends(Instant(AT, 0.0, "boot"))
+    assert left == {"acme.ilucca.net": [3000.5]}
+
+
 # ── what was learnt ──────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -21,7 +21,6 @@ from runner.journal.queries import QUERIES
 from runner.journal.rows import day, moment
 from runner.journal.writer import Need, Row, Transactions, UnchangedError, Writer, stale
 
-_FIRST_SWEEP_SECONDS = 1.0
 _RECORD_SNAPSHOT = QUERIES["record_snapshot"]
 _RECORD_NIGHT = QUERIES["record_night"]
 _RECORD_EVENT = QUERIES["record_event"]
@@ -46,6 +45,7 @@ class SqliteJournal:
         self._transactions = Transactions(connection, path, epoch)
         self._writer = Writer(self._transactions, path, inline=inline)
         self._next_sweep_boot_seconds = 0.0
+        self._old: Mapping[str, Any] | None = None  # spends that counted no more when this holder looked
         self._night: date | None = None
         self._jobs_of_night: set[int] = set()
 
@@ -219,9 +219,9 @@ class SqliteJournal:
         await self._writer.store(((_SPEND, values),), Need.PROCESS)
 
     async def recent_spends(self, now: Instant) -> dict[str, list[float]]:
-        """See `Journal.recent_spends`. The older ones are deleted behind the first requests, which wait for this."""
-        since = _since(now.boot_id, now.boot_seconds, now.wall)
-        self._next_sweep_boot_seconds = now.boot_seconds + _FIRST_SWEEP_SECONDS
+        """See `Journal.recent_spends`. The older ones are deleted later: the first requests wait for this."""
+        since = self._old = _since(now.boot_id, now.boot_seconds, now.wall)
+        self._next_sweep_boot_seconds = now.boot_seconds + RECENT_SECONDS
 
         def work(connection: sqlite3.Connection) -> dict[str, list[float]]:
             spent: dict[str, list[float]] = {}
@@ -281,8 +281,15 @@ class SqliteJournal:
         await self._write("start_night", {"night": night.isoformat(), "at": moment(at)})
 
     async def finish_night(self, night: date, at: datetime, outcome: str) -> None:
-        """See `Journal.finish_night`."""
-        await self._write("finish_night", {"night": night.isoformat(), "at": moment(at), "outcome": outcome})
+        """See `Journal.finish_night`. However short the night was, old spends do not outlive it."""
+        values = {"night": night.isoformat(), "at": moment(at), "outcome": outcome}
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(QUERIES["finish_night"], values)
+            if self._old is not None:
+                connection.execute(QUERIES["forget_spends"], self._old)
+
+        await self._writer.do(work, Need.POWER)
 
     async def unclosed_nights(self) -> dict[date, datetime]:
         """See `Journal.unclosed_nights`."""
