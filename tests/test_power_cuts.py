@@ -115,6 +115,24 @@ class Promising(Output):
         self.promised[RUN_JSON] = content
 
 
+class Watched(Disk):
+    """Notes which folders had their names brought to disk."""
+
+    def __init__(self) -> None:
+        self.flushed: set[int] = set()
+
+    def flush_folder(self, fd: int) -> None:
+        super().flush_folder(fd)
+        self.flushed.add(os.fstat(fd).st_ino)
+
+
+async def test_a_power_cut_costs_no_output_directory_that_was_made_tonight(tmp_path: Path) -> None:
+    """Its journal may lie elsewhere, and know files in a folder that is gone."""
+    disk, root = Watched(), tmp_path / "srv" / "pay" / "output"
+    await output_at(root, disk).prepare(NIGHT)
+    assert {folder.stat().st_ino for folder in (*root.parents[:3], root)} <= disk.flushed
+
+
 @pytest.mark.parametrize("hard_links", [True, False], ids=["hard links", "no hard links"])
 @pytest.mark.parametrize("size", [100, (1 << 20) + 5], ids=["small", "large"])
 async def test_a_power_cut_between_any_two_effects_costs_nothing_that_was_said_to_be_there(

@@ -19,8 +19,15 @@ class Disk:
     """The real file system. Every method may raise `OSError`."""
 
     def make_root(self, path: Path) -> None:
-        """Create the folder `path`, for its owner only, and its parents; nothing happens to one that is there."""
+        """Create the folder `path`, for its owner only, and its parents, all on disk. One that is there stays as it is."""
+        new = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        for folder in new:
+            fd = self.open_root(folder.parent)
+            try:
+                self.flush_folder(fd)
+            finally:
+                self.close(fd)
 
     def open_root(self, path: Path) -> int:
         """Open the folder `path`. Only here symbolic links are followed: where the root lies is its owner's choice."""
