@@ -98,6 +98,21 @@ async def test_a_task_that_is_torn_from_its_work_costs_nobody_else_theirs(thread
     assert await other == "other"
 
 
+async def test_where_the_system_allows_no_thread_work_is_refused_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = Threads("test", 1)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            await threads(lambda: "lost")
+    assert await asyncio.wait_for(threads(lambda: "done"), 20) == "done"
+
+
 def test_work_that_outlives_the_loop_troubles_nobody() -> None:
     threads = Threads("test", 1)
     go, ended = threading.Event(), threading.Event()

@@ -47,10 +47,11 @@ class Threads:
     async def __call__(self, do: Callable[[], T]) -> T:
         """What `do` returns or raises. It is seen to its end even where the waiting is given up."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._asked.put(_Work(do, future))
         if self._started < self._most:
+            # First: where the system allows no further one, nothing must lie there that nobody comes for.
+            Thread(target=self._work, name=f"{self._name}_{self._started + 1}", daemon=True).start()
             self._started += 1
-            Thread(target=self._work, name=f"{self._name}_{self._started}", daemon=True).start()
+        self._asked.put(_Work(do, future))
         with anyio.CancelScope(shield=True):
             result = await future
         return result  # noqa: RET504 - for the type checker, which knows that scopes may swallow
