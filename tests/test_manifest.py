@@ -1,6 +1,7 @@
 """The manifest: what is read from it, what stops one tenant, what stops the run; every fault with its place."""
 
 import gc
+import glob
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from runner.credentials import CommandSecret, EnvSecret, FileSecret, KeyringSecr
 from runner.dates import parse_date_rule
 from runner.errors import ManifestError
 from runner.manifest import Manifest, TemplateBody, TemplateId, load_manifest, warnings
+from runner.manifest.patterns import matching
 
 GUID = "d8f7a1c2-0b3e-4f5a-9c6d-7e8f90a1b2c3"
 GOOD = """
@@ -545,6 +547,52 @@ def test_an_included_file_that_cannot_be_read_stops_nobody_else(write: Write) ->
 def test_a_pattern_that_finds_nothing_is_told(write: Write) -> None:
     manifest = load_manifest(write("version: 1\ninclude: [none/*.yaml]\ntenants:" + GOOD))
     assert problems_of(manifest) == [(None, "tenants.yaml:2:11: include: no file matches this pattern")]
+
+
+def test_a_pattern_that_would_read_the_whole_disk_is_told_and_stops_nobody(write: Write) -> None:
+    path = write("version: 1\ninclude: [in/**/*.yaml]\ntenants:" + GOOD, in__a_dot_yaml="tenants: []")
+    for name in ("round", "about"):  # in circles there is no end of folders
+        Path("in", name).symlink_to(".")
+    manifest = load_manifest(path)
+    assert [tenant.name for tenant in manifest.tenants] == ["good"]
+    ((_, message),) = problems_of(manifest)
+    assert message.startswith("tenants.yaml:2:11: include: this pattern looks through more than 100000 files")
+    assert message.endswith("; name the folder of the clients' files, like clients.d/*.yaml")
+
+
+PATTERNS = (
+    "*.yaml",
+    "*/*.yaml",
+    "**/*.yaml",
+    "a/**/c/*.yaml",
+    "[ab]/?.yaml",
+    "a[!x]",
+    "a/b/c/x.yaml",
+    "./a//y.yaml",
+    "b/../a/*.yaml",
+    "*",
+    "**/b",
+    ".h/*",
+    ".*/*.yaml",
+    "*/.yaml",
+    "loop/*.yaml",
+    "a/y.yaml/*",
+    "none/*",
+    "",
+)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_pattern_means_what_it_means_elsewhere(tmp_path: Path, pattern: str, absolute: bool) -> None:
+    for name in ("x.yaml", "a/y.yaml", "a/b/c/x.yaml", "b/z.yaml", "b/z.yml", ".h/x.yaml", "a/.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "c").symlink_to("a")
+    pattern = f"{tmp_path}/{pattern}" if absolute else pattern
+    told = glob.glob(pattern, root_dir=tmp_path, recursive=True)  # noqa: PTH207 - what it is held against
+    assert [Path(name) for name in matching(pattern, tmp_path)] == sorted(set(map(Path, told)))
 
 
 def test_a_name_given_twice_in_two_files_stops_the_run(write: Write) -> None:

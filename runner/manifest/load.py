@@ -3,7 +3,6 @@
 Knows nothing of what has run, of settings or of the network; secrets are not looked at, only their references.
 """
 
-import glob
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceABC
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from runner.manifest.nodes import (
     UnusableFileError,
     read_capped,
 )
+from runner.manifest.patterns import LOOKED_AT_MAX, TooWideError, matching
 
 # The tenants' own list: its items are read each by itself, so that one that is wrong stops no other.
 _LIST = list_of(mapping_of)
@@ -172,10 +172,18 @@ class _Loader:
     def _include(self, entries: Entries, patterns: list[Scalar], defaults: dict[str, Any]) -> None:
         done = {_real(self.path)}
         for pattern in patterns:
-            # Not Path.glob, which knows no absolute patterns.
-            found = sorted(glob.glob(pattern.text, root_dir=self.path.parent, recursive=True))  # noqa: PTH207
+            try:
+                found, reason = matching(pattern.text, self.path.parent), "no file matches this pattern"
+            except TooWideError:
+                found, reason = (
+                    [],
+                    (
+                        f"this pattern looks through more than {LOOKED_AT_MAX} files and folders; "
+                        "name the folder of the clients' files, like clients.d/*.yaml"
+                    ),
+                )
             if not found:
-                fault = Fault("include", pattern.line, pattern.column, "no file matches this pattern")
+                fault = Fault("include", pattern.line, pattern.column, reason)
                 self.problems.append(Problem(None, fault.told(self.shown_path)))
             for name in found:
                 path = self.path.parent / name

@@ -19,7 +19,7 @@ class Disk:
     """The real file system. Every method may raise `OSError`."""
 
     def make_root(self, path: Path) -> None:
-        """Create the folder `path`, for its owner only, and its parents, all on disk. One that is there stays as it is."""
+        """Create the folder `path`, for its owner only, and its parents, all on disk; one that is there stays."""
         new = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         for folder in new:

@@ -86,6 +86,7 @@ HOSTILE: Final[Mapping[str, Callable[[], str]]] = {
     "an included file without end": lambda: "version: 1\ninclude: /dev/zero\n",
     "an included pipe": lambda: "version: 1\ninclude: pipe\n",
     "a folder of pipes": lambda: "version: 1\ninclude: pipes/*.yaml\n",
+    "every file of the machine": lambda: "version: 1\ninclude: /**\n",
     "an included link to itself": lambda: "version: 1\ninclude: loop\n",
     "itself included": lambda: "version: 1\ninclude: tenants.yaml\n",
     "an included file of secrets": lambda: "version: 1\ninclude: secrets\n",
