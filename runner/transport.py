@@ -100,6 +100,11 @@ class Stream:
     ) -> None:
         self.status = message.code
         self.headers = {name.lower(): value for name, value in message.headers.items()}
+        if len(self.headers) < len(
+            message.headers
+        ):  # of encodings told line by line, each was put upon the one before
+            encodings = message.headers.getall("Content-Encoding", ["identity"])
+            self.headers["content-encoding"] = ", ".join(encodings)
         self._content = content
         self._connection = connection
         self._clock = clock
