@@ -10,11 +10,10 @@ Nobody waits in a task of his own: a job that waits is an entry in a heap, so te
 import asyncio
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from random import Random
-from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import structlog
@@ -67,7 +66,18 @@ class _Entry(Struct, gc=False):
     not_before: float = 0.0
 
 
-_Given = tuple[Client, Sequence[m.Job], Mapping[int, ev.Event]]
+class Taken(Struct, frozen=True, gc=False):
+    """A job to take up.
+
+    Attributes:
+        tenant: whose it is; what a run needs of him is asked for when it is his host's turn.
+        job: as the journal has it.
+        opening: the event that opens it again, where one does.
+    """
+
+    tenant: Any
+    job: m.Job
+    opening: ev.Event | None = None
 
 
 class Engine:
@@ -88,18 +98,23 @@ class Engine:
         sender: SenderPort,
         output: Output,
         memory: Memory,
+        client: Callable[[Any], Client],
         policy: Policy,
         limits: Limits,
         night: date,
         random: Random,
         observers: Sequence[Observer] = (),
     ) -> None:
-        """Everything it touches comes in from outside: ports in tests, the real things in `app`."""
+        """Everything it touches comes in from outside: ports in tests, the real things in `app`.
+
+        `client` tells what a run needs of the tenant of a job that it takes up.
+        """
         self.reason: str | None = None
         self.crashed: list[str] = []
         self._clock = clock
         self._output = output
         self._memory = memory
+        self._client = client
         self._policy = policy
         self._night = night
         self._random = random
@@ -113,29 +128,22 @@ class Engine:
         self._turns = Turns(clock, journal, sender, limits, self._wake.set)
         self._tasks = anyio.create_task_group()
         self._begun: dict[str, None] = {}
-        self._hosts: OrderedDict[str, list[_Given]] = OrderedDict()
+        self._hosts: OrderedDict[str, list[Taken]] = OrderedDict()
         self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._wake.set)
         self._fatal: RunnerError | None = None
         self._free: list[asyncio.Future[tuple[Turn, Step]]] = []
         self._log = _log.bind()
 
-    def add(
-        self, client: Client, jobs: Sequence[m.Job], openings: Mapping[int, ev.Event] = MappingProxyType({})
-    ) -> None:
-        """Take up jobs of a tenant. Little is made of them before it is their host's turn to be looked at.
-
-        Args:
-            client: the tenant.
-            jobs: as the journal has them.
-            openings: the events that open some of them again, by their numbers.
-        """
-        host = client.domain
-        for job in jobs:
+    def add(self, taken: Iterable[Taken]) -> None:
+        """Take up jobs. Nothing is made of them before it is their host's turn."""
+        for one in taken:
+            job = one.job
+            host = job.spec.domain
             self.jobs[job.id] = job
-            if job.state in _BEGUN or job.id in openings:
+            self._hosts.setdefault(host, []).append(one)
+            if one.opening is not None or job.state in _BEGUN:
                 self._begun[host] = None
-        self._hosts.setdefault(host, []).append((client, jobs, openings))
-        self._open += len(jobs)
+        self._open = len(self.jobs)
 
     async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
         """Work until every job has ended, the deadline is reached, or `stop` was called; `reason` says which.
@@ -200,26 +208,23 @@ class Engine:
 
     # ── from a state to its step ──────────────────────────────────────────────────────────────────────────────
 
-    def _enter(self, given: Iterable[_Given], now: Instant) -> None:
+    def _enter(self, taken: Iterable[Taken], now: Instant) -> None:
         """Note beside the jobs of a host what a run needs to know of them, and look at them."""
         # Lists, although they are emptied from the front: most hold one job, for which a deque takes 700 bytes.
         lanes: dict[tuple[str, int | str], list[int]] = {}
-        entered: list[int] = []
-        for client, jobs, openings in given:
-            tenant = self._turns.tenant(client)
-            for job in jobs:
-                id_, lane = job.id, None
-                opening = openings.get(id_)
-                if opening is not None or job.state not in m.FINISHED:
-                    lane = lanes.setdefault(job.spec.lane, [])
-                    lane.append(id_)
-                self._entries[id_] = _Entry(tenant, lane, opening)
-                tenant.jobs.append(id_)
-                entered.append(id_)
-        for ids in lanes.values():
-            if len(ids) > 1:
-                ids.sort(key=lambda id_: agenda.lane_order(self.jobs[id_], now, self._policy))
-        self._look_at(entered, now)
+        ids: list[int] = []
+        for one in taken:
+            tenant, job, lane = self._turns.tenant(self._client(one.tenant)), one.job, None
+            if one.opening is not None or job.state not in m.FINISHED:
+                lane = lanes.setdefault(job.spec.lane, [])
+                lane.append(job.id)
+            self._entries[job.id] = _Entry(tenant, lane, one.opening)
+            tenant.jobs.append(job.id)
+            ids.append(job.id)
+        for lane in lanes.values():
+            if len(lane) > 1:
+                lane.sort(key=lambda id_: agenda.lane_order(self.jobs[id_], now, self._policy))
+        self._look_at(ids, now)
 
     def _look_at(self, ids: Iterable[int], now: Instant) -> None:
         """Look at those of these jobs that no other of their lane is before."""

@@ -9,6 +9,7 @@ from runner.clock import Instant
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.machine import advance, stamp
+from runner.journal import Journal
 
 START = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 ENDS = "2026-11-23T00:00:00"
@@ -124,3 +125,9 @@ def downloaded(job: m.Job, *, entries: int = 5) -> m.Job:
 def restarted(job: m.Job) -> m.Job:
     """The job as the next run reads it from the journal."""
     return replace(job, live=m.Live())
+
+
+async def unfinished(journal: Journal) -> list[m.Job]:
+    """Every job of the journal that is not downloaded, failed or skipped."""
+    _, jobs = await journal.known(())
+    return jobs

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from runner.app.nightly import JournalMemory, Nightly
 from runner.credentials import CredentialError, Secret
-from runner.engine import Engine
+from runner.engine import Engine, Taken
 from runner.errors import StorageError
 from runner.jobs import model as m
 from runner.jobs.agenda import FRESH_SECONDS, Policy, next_action
@@ -232,9 +232,7 @@ def test_ten_thousand_jobs_that_wait_cost_no_task_each(tmp_path: Path) -> None:
         async with SqliteJournal.hold(MEMORY, inline=True) as journal:
             engine = engine_of(clock, journal, tmp_path)
             for job in waiting_jobs(10_000, clock):
-                spec = job.spec
-                client = Client(name=spec.tenant, domain=spec.domain, requests_per_minute=25, key=no_key)
-                engine.add(client, [job])
+                add(engine, no_key, job)
             before = len(asyncio.all_tasks())
             run = asyncio.get_running_loop().create_task(
                 engine.run(until_boot_seconds=clock.now().boot_seconds + 20.0)
@@ -264,13 +262,35 @@ def test_what_needs_no_request_is_done_at_once_however_many_wait_for_their_keys(
             # It was killed while its POST was on its way.
             last = replace(last, state=m.State.TRIGGERED, baseline_id=1, triggers=(stamp(clock.now()),))
             for job in (*others, last):
-                spec = job.spec
-                client = Client(name=spec.tenant, domain=spec.domain, requests_per_minute=25, key=silent)
-                engine.add(client, [job])
+                add(engine, silent, job)
             await engine.run(until_boot_seconds=clock.now().boot_seconds + 20.0)
             return engine.jobs[last.id].state, len(asked)
 
     assert run_virtual(main) == (m.State.POLLING, KEYS_AT_A_TIME)
+
+
+def test_only_hosts_whose_turn_it_is_cost_anything_however_many_there_are(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> list[str]:
+        told: list[str] = []
+
+        def client(known: Client) -> Client:
+            told.append(known.domain)
+            return known
+
+        async def silent() -> Secret:
+            await clock.wait(1_000_000.0)
+            raise AssertionError("nobody waits for it that long")
+
+        async with SqliteJournal.hold(MEMORY, inline=True) as journal:
+            engine = engine_of(clock, journal, tmp_path, client=client)
+            jobs = await journal.create([job.spec for job in waiting_jobs(1000, clock)], TONIGHT)
+            for job in jobs:
+                add(engine, silent, job)
+            await engine.run(until_boot_seconds=clock.now().boot_seconds + 20.0)
+        assert told == [job.spec.domain for job in jobs[: len(told)]]
+        return told
+
+    assert HOSTS_AHEAD <= len(run_virtual(main)) <= HOSTS_AHEAD + KEYS_AT_A_TIME
 
 
 def engine_of(clock: VirtualClock, journal: SqliteJournal, root: Path, **changes: Any) -> Engine:
@@ -283,6 +303,7 @@ def engine_of(clock: VirtualClock, journal: SqliteJournal, root: Path, **changes
         "sender": None,
         "output": Output(root, disk=Disk(), offload=inline),
         "memory": JournalMemory(journal, {}),
+        "client": lambda client: client,
         "policy": Policy(),
         "limits": Limits(),
         "night": TONIGHT,
@@ -681,4 +702,4 @@ def test_jobs_that_wait_wake_up_in_their_order_though_nobody_sends(tmp_path: Pat
 
 def add(engine: Engine, key: Callable[[], Any], job: m.Job) -> None:
     client = Client(name=job.spec.tenant, domain=job.spec.domain, requests_per_minute=25, key=key)
-    engine.add(client, [job])
+    engine.add([Taken(client, job)])

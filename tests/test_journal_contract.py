@@ -37,6 +37,7 @@ from runner.jobs.model import (
 )
 from runner.journal import EventRow, Journal, Spend, StaleHolderError, happened, hold
 from runner.journal.protocol import RECENT_SECONDS
+from tests.job_samples import unfinished
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +136,7 @@ async def test_a_new_job_is_pending_and_stays_when_the_journal_is_taken_again(st
         assert [job.spec for job in jobs] == [export(3), report()]
         assert {job.state for job in jobs} == {State.PENDING}
     async with store.take() as journal:
-        assert await journal.unfinished() == jobs
+        assert await unfinished(journal) == jobs
 
 
 async def test_a_job_that_is_known_already_is_returned_as_it_is(journal: Journal) -> None:
@@ -174,7 +175,7 @@ async def test_what_is_downloaded_failed_or_skipped_is_not_unfinished(journal: J
     (job,) = await made(journal)
     after = replace(job, state=state)
     await journal.record(after, NIGHT, happened("Happened", job, after, AT))
-    assert len(await journal.unfinished()) == (not after.finished)
+    assert len(await unfinished(journal)) == (not after.finished)
 
 
 UTC_MOMENTS = st.datetimes(
@@ -251,7 +252,7 @@ async def test_a_changed_manifest_changes_the_spec_and_nothing_else(journal: Jou
     changed = export(1, formats=("json", "csv"), tenant="acme-2", name="wages", due=date(2026, 12, 1))
     await journal.refresh_spec([replace(job, spec=changed)])
     await journal.refresh_spec([])
-    assert await journal.unfinished() == [replace(entered(job, State.POLLING), spec=changed), other]
+    assert await unfinished(journal) == [replace(entered(job, State.POLLING), spec=changed), other]
     assert [row.name for row in await journal.events(job.id)] == ["Happened"]
 
 
@@ -267,7 +268,7 @@ async def test_events_tell_the_job_story_with_the_states_it_entered(journal: Jou
     await journal.record(
         triggered, NIGHT + timedelta(days=1), happened("Triggered", listed, triggered, later, "the first")
     )
-    assert await journal.unfinished() == [triggered]
+    assert await unfinished(journal) == [triggered]
     assert await journal.events(job.id) == [
         EventRow(AT, NIGHT, "Listed", None, "", journal.epoch),
         EventRow(later, NIGHT + timedelta(days=1), "Triggered", State.TRIGGERED, "the first", journal.epoch),
@@ -327,7 +328,7 @@ async def test_of_jobs_made_at_once_the_first_of_each_domain_come_first(journal:
     specs = [export(number, domain=f"{name}.ilucca.net") for name in ("acme", "globex") for number in (1, 2)]
     jobs = await journal.create(specs, NIGHT)
     assert [job.spec for job in jobs] == specs
-    assert await journal.unfinished() == [jobs[0], jobs[2], jobs[1], jobs[3]]
+    assert await unfinished(journal) == [jobs[0], jobs[2], jobs[1], jobs[3]]
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
@@ -357,13 +358,30 @@ async def test_an_unfinished_job_that_wants_what_is_wanted_today_holds_that_very
     journal: Journal,
 ) -> None:
     templated = report(template=TemplateBody(b'{"id": 0}', "abc"))
-    jobs = await made(journal, export(1), export(2), templated)
+    jobs = await made(journal, export(1), export(2), templated, export(4))
     after = entered(jobs[1], State.POLLING, baseline_id=7, triggers=(stamp(),))
     await journal.record(after, NIGHT, happened("Listed", jobs[1], after, AT))
     wanted: list[Spec] = [export(3), templated, export(1, name="wages"), export(2)]
-    unfinished = await journal.unfinished(wanted)
-    assert unfinished == [jobs[0], after, replace(jobs[2], spec=templated)]
-    assert [wish for wish in wanted if any(job.spec is wish for job in unfinished)] == [wanted[1], wanted[3]]
+    known, others = await journal.known(wanted)
+    assert known == [None, replace(jobs[2], spec=templated), jobs[0], after]
+    assert [job is not None and job.spec is wish for job, wish in zip(known, wanted, strict=True)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert others == [jobs[3]]
+
+
+async def test_a_wanted_job_is_known_however_it_stands_and_no_job_is_told_twice(journal: Journal) -> None:
+    done, renamed, other, _ = jobs = await made(journal, export(1), export(2), export(3), export(4))
+    for job, state in ((done, State.DOWNLOADED), (jobs[3], State.FAILED)):
+        await journal.record(entered(job, state), NIGHT, happened("Told", job, entered(job, state), AT))
+    assert await journal.known([export(5), export(2, name="wages"), export(1)]) == (
+        [None, renamed, entered(done, State.DOWNLOADED)],
+        [other],
+    )
+    assert await journal.known([]) == ([], [renamed, other])
 
 
 async def test_a_record_with_an_impossible_event_changes_nothing(journal: Journal) -> None:
@@ -373,7 +391,7 @@ async def test_a_record_with_an_impossible_event_changes_nothing(journal: Journa
         await journal.record(
             entered(job, State.FAILED), NIGHT, happened(nameless, job, entered(job, State.FAILED), AT)
         )
-    assert await journal.unfinished() == [job]
+    assert await unfinished(journal) == [job]
     assert await journal.events(job.id) == []
 
 
@@ -470,7 +488,7 @@ async def test_a_stale_holder_is_refused_and_writes_nothing(store: Store) -> Non
             await journal.refresh_spec([replace(job, spec=export(1, name="wages"))])
         assert issubclass(StaleHolderError, RunnerError)
         assert refusal.value.exit_code == 5
-        assert await journal.unfinished() == [job, other]
+        assert await unfinished(journal) == [job, other]
         assert await journal.events(job.id) == []
         await journal.record(
             entered(other, State.TRIGGERED),
@@ -491,14 +509,14 @@ async def test_once_the_journal_is_taken_its_old_holder_writes_nothing_at_all(st
             )
         with pytest.raises(StaleHolderError):
             await journal.create([export(2)], NIGHT)
-        assert await journal.unfinished() == [job]
+        assert await unfinished(journal) == [job]
 
 
 async def test_a_closed_journal_says_so(store: Store) -> None:
     async with store.take() as journal:
         pass
     with pytest.raises(StorageError, match="closed"):
-        await journal.unfinished()
+        await unfinished(journal)
 
 
 # ── the budget ───────────────────────────────────────────────────────────────────────────────────────────────────

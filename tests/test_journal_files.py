@@ -30,6 +30,7 @@ from runner.journal import (
 from runner.journal.database import MEMORY, open_for_writing, told
 from runner.journal.place import network_file_system
 from runner.journal.queries import MIGRATIONS, QUERIES, choosing
+from tests.job_samples import unfinished
 
 pytestmark = pytest.mark.anyio
 
@@ -160,7 +161,7 @@ async def test_a_journal_in_memory_needs_no_place() -> None:
     for _ in range(2):
         async with hold(MEMORY, inline=True) as journal:
             await journal.create([SPEC], NIGHT)
-            assert (journal.epoch, len(await journal.unfinished())) == (1, 1)
+            assert (journal.epoch, len(await unfinished(journal))) == (1, 1)
 
 
 async def test_a_place_where_a_file_stands_in_the_way_is_told(path: Path) -> None:
@@ -205,7 +206,7 @@ async def test_a_disk_that_fills_up_is_told_and_what_was_stored_stays(path: Path
                 NIGHT,
                 happened("Failed", job, replace(job, state=State.FAILED), AT),
             )
-        assert await journal.unfinished() == [job]
+        assert await unfinished(journal) == [job]
         await journal.record(
             replace(job, baseline_id=1), NIGHT, happened("Listed", job, replace(job, baseline_id=1), AT)
         )
@@ -274,7 +275,7 @@ async def test_a_journal_of_version_1_is_read_and_written_on(path: Path) -> None
     wrote(path, VERSION_1)
     async with hold(path) as journal:
         assert journal.epoch == 42
-        exported, reported = await journal.unfinished()
+        exported, reported = await unfinished(journal)
         assert exported.spec == SPEC
         assert exported.history == (Transition(State.DOWNLOADING, AT),)
         assert (exported.baseline_id, exported.remote_ids, exported.triggers[0].wall) == (289, (290,), AT)
@@ -285,7 +286,7 @@ async def test_a_journal_of_version_1_is_read_and_written_on(path: Path) -> None
             NIGHT,
             happened("Placed", exported, replace(exported, state=State.DOWNLOADED), AT),
         )
-        assert await journal.unfinished() == [reported]
+        assert await unfinished(journal) == [reported]
 
 
 async def test_what_states_a_job_entered_is_still_known_after_version_1(path: Path) -> None:
@@ -317,7 +318,7 @@ async def test_a_journal_of_version_2_is_read_and_written_on(path: Path) -> None
     now = Instant(AT + timedelta(seconds=30), 1000.0, "b")
     async with hold(path) as journal:
         assert journal.epoch == 42
-        exported, reported = await journal.unfinished()
+        exported, reported = await unfinished(journal)
         assert (exported.spec, exported.history) == (SPEC, (Transition(State.DOWNLOADING, AT),))
         assert await journal.events(7) == [
             EventRow(AT + timedelta(microseconds=1), NIGHT, "Listed", None, "", 40),
@@ -335,7 +336,7 @@ async def test_a_journal_of_version_2_is_read_and_written_on(path: Path) -> None
             NIGHT,
             happened("Placed", exported, replace(exported, state=State.DOWNLOADED), AT),
         )
-        assert await journal.unfinished() == [reported]
+        assert await unfinished(journal) == [reported]
         assert [row.name for row in await journal.events(7)] == ["Listed", "Triggered", "Named", "Placed"]
 
 
@@ -468,7 +469,7 @@ async def test_damage_within_the_file_is_told_when_it_is_met(path: Path) -> None
     path.write_bytes(content)
     async with hold(path) as journal:
         with pytest.raises(StorageError, match="it is damaged"):
-            await journal.unfinished()
+            await unfinished(journal)
     with JournalReader(path) as reader, pytest.raises(StorageError, match="it is damaged"):
         reader.jobs()
 
@@ -478,7 +479,7 @@ async def test_a_job_that_cannot_be_read_is_told(path: Path) -> None:
         await journal.create([SPEC], NIGHT)
         wrote(path, """UPDATE jobs SET snapshot = '{"baseline_id": "one"}'""")
         with pytest.raises(StorageError, match="a job in it: Expected `int") as told_:
-            await journal.unfinished()
+            await unfinished(journal)
     assert "move it away" in str(told_.value)
     with JournalReader(path) as reader, pytest.raises(StorageError, match="a job in it"):
         reader.jobs()
@@ -512,7 +513,7 @@ async def test_a_row_that_nobody_wrote_is_damage_and_no_fault_of_ours(path: Path
     told_ = []
     async with hold(path) as journal:
         for ask in (
-            journal.unfinished,
+            lambda: journal.known([]),
             journal.unclosed_nights,
             journal.last_night,
             lambda: journal.events(job.id),
@@ -544,7 +545,7 @@ async def test_whatever_bits_are_flipped_a_journal_is_used_or_told(path: Path, s
         with suppress(StorageError):
             async with hold(path) as journal:
                 await journal.unclosed_nights()
-                await journal.unfinished()
+                await unfinished(journal)
                 await journal.of_night(NIGHT)
                 await journal.start_night(NIGHT, AT)
 

@@ -17,6 +17,7 @@ from runner.jobs.model import ExportSpec, Job, Stamp, State, Transition
 from runner.journal import JournalReader, Spend, SqliteJournal, StaleHolderError, happened, hold
 from runner.journal.database import open_for_writing
 from runner.journal.writer import Need, Transactions, Writer
+from tests.job_samples import unfinished
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +62,7 @@ async def test_what_comes_together_is_flushed_together(tmp_path: Path) -> None:
         before = journal.flushes
         assert await record_all(journal, jobs) == [None] * 500
         assert journal.flushes - before == 1
-        assert await journal.unfinished() == [polling(job) for job in jobs]
+        assert await unfinished(journal) == [polling(job) for job in jobs]
 
 
 async def test_under_load_a_flush_is_shared_by_twenty_or_more(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ async def test_two_changes_of_one_job_that_are_stored_together_keep_their_order(
             journal.record(named, NIGHT, happened("Named", begun, named, AT)),
         )
         assert journal.flushes - before == 1
-        assert await journal.unfinished() == [named, polling(second)]
+        assert await unfinished(journal) == [named, polling(second)]
         assert [row.name for row in await journal.events(first.id)] == ["Listed", "Triggered", "Named"]
 
 
@@ -165,7 +166,7 @@ async def test_one_that_fails_does_not_cost_the_others_of_its_batch(tmp_path: Pa
         outcomes = await record_all(journal, jobs)
         assert isinstance(outcomes.pop(4), StaleHolderError)
         assert outcomes == [None] * 9
-        states = [job.state for job in await journal.unfinished()]
+        states = [job.state for job in await unfinished(journal)]
         assert states == [State.PENDING if number == 4 else State.POLLING for number in range(10)]
         assert [len(await journal.events(job.id)) for job in jobs] == [
             int(number != 4) for number in range(10)
@@ -275,7 +276,7 @@ async def test_a_caller_that_was_cancelled_disturbs_nobody(tmp_path: Path) -> No
                 await record(journal, jobs[0])
             for job in jobs[1:]:
                 tasks.start_soon(record, journal, job)
-        assert [job.state for job in await journal.unfinished()][1:] == [State.POLLING] * 2
+        assert [job.state for job in await unfinished(journal)][1:] == [State.POLLING] * 2
 
 
 # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -311,7 +312,7 @@ async def test_an_abandoned_journal_keeps_what_was_committed_and_may_be_taken_at
         journal.abandon()
         async with hold(path, inline=inline) as heir:
             assert heir.epoch == journal.epoch + 1
-            assert await heir.unfinished() == [polling(job), other]
+            assert await unfinished(heir) == [polling(job), other]
         with pytest.raises(StorageError, match=r"was abandoned|is closed"):
             await asked
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from runner.app.selection import Selection
 from runner.clock import Instant
+from runner.engine import Taken
 from runner.jobs import agenda
 from runner.jobs import events as ev
 from runner.jobs import model as m
@@ -23,7 +24,7 @@ from runner.plan import Planned, entry_of, missed_reports, refreshed
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """A job that may be taken up.
+    """A job that may be taken up: what it wants, and how it stands, is still to be looked into.
 
     Attributes:
         tenant: whose key and budget it uses.
@@ -42,7 +43,6 @@ class Intake:
 
     Attributes:
         taken: the jobs that the engine takes up.
-        openings: the events that open some of them again, by their numbers.
         left: the jobs that it leaves alone, of those that are due or that earlier runs of this date worked on, by their
             numbers.
         beside: jobs that are due but not selected, as the journal has them; unknown ones are pending with id 0.
@@ -51,8 +51,7 @@ class Intake:
         notices: what a person should know of the matching.
     """
 
-    taken: tuple[Candidate, ...]
-    openings: Mapping[int, ev.Event]
+    taken: tuple[Taken, ...]
     left: Mapping[int, m.Job]
     beside: tuple[m.Job, ...]
     due: frozenset[int]
@@ -73,22 +72,21 @@ async def take_in(
     chosen, others = _split(planned, selection)
     missed = await _missed(journal, manifest, chosen, selection, night)
     asked = [*chosen, *missed, *others]
-    unfinished = await journal.unfinished([p.spec for p in asked])
-    known = await _known(journal, asked, unfinished)
+    known, unfinished = await journal.known([p.spec for p in asked])
     missed_from, others_from = len(chosen), len(chosen) + len(missed)
     # A missed report that the journal knows is no missed one: it is unfinished, or done, or failed, like any other job.
+    unfinished += [job for job in known[missed_from:] if job is not None and not job.finished]
     news = [p for p, job in zip(missed, known[missed_from:others_from], strict=True) if job is None]
-    due = await _due(journal, [*chosen, *news], [*known[:missed_from], *[None] * len(news)], night)
-    due_numbers = frozenset([candidate.job.id for candidate in due])
+    going_on, due = await _due(journal, [*chosen, *news], [*known[:missed_from], *[None] * len(news)], night)
+    due_numbers = frozenset([one.job.id for one in going_on] + [one.job.id for one in due])
     earlier, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
     candidates = await _refresh(journal, [*due, *earlier])
-    taken, passed, openings = await _open(output, candidates, night, now)
+    opened, passed = await _open(output, candidates, night, now)
     at_hand = [*passed, *(job for job in known[others_from:] if job is not None)]
     here = due_numbers.union([candidate.job.id for candidate in earlier], [job.id for job in at_hand])
     tonight, read = await journal.of_night(night, here)
     return Intake(
-        taken=tuple(taken),
-        openings=openings,
+        taken=(*going_on, *opened),
         left={job.id: job for job in (*at_hand, *read)},
         beside=tuple(
             m.Job(id=0, spec=p.spec) if job is None else job
@@ -125,32 +123,23 @@ async def _missed(
     ]
 
 
-async def _known(
-    journal: Journal, asked: Sequence[Planned], unfinished: Iterable[m.Job]
-) -> list[m.Job | None]:
-    """The job of each, as the journal has it."""
-    # An unfinished one that wants what is planned, word for word, holds that very value.
-    waiting = {id(job.spec): job for job in unfinished}
-    known = [waiting.get(id(p.spec)) for p in asked]
-    if None in known:
-        places = [place for place, job in enumerate(known) if job is None]
-        identities = [asked[place].spec.identity for place in places]
-        found = await journal.find(identities)
-        for place, identity in zip(places, identities, strict=True):
-            known[place] = found.get(identity)
-    return known
-
-
 async def _due(
-    journal: Journal, planned: Sequence[Planned], known: Sequence[m.Job | None], night: date
-) -> list[Candidate]:
-    """Each of the planned with its job, which is stored where it is new."""
-    news = [p.spec for p, job in zip(planned, known, strict=True) if job is None]
-    created = iter(await journal.create(news, night))
-    return [
-        Candidate(p.tenant, next(created) if job is None else job, p.spec)
-        for p, job in zip(planned, known, strict=True)
-    ]
+    journal: Journal, planned: Iterable[Planned], known: Iterable[m.Job | None], night: date
+) -> tuple[list[Taken], list[Candidate]]:
+    """Each of the planned with its job, stored where it is new: those that go on as they are, and the others."""
+    going_on: list[Taken] = []
+    candidates: list[Candidate] = []
+    news: list[Planned] = []
+    for p, job in zip(planned, known, strict=True):
+        if job is None:
+            news.append(p)
+        elif job.spec is p.spec and job.state not in m.FINISHED:
+            going_on.append(Taken(p.tenant, job))
+        else:
+            candidates.append(Candidate(p.tenant, job, p.spec))
+    created = await journal.create([p.spec for p in news], night)
+    candidates += [Candidate(p.tenant, job, p.spec) for p, job in zip(news, created, strict=True)]
+    return going_on, candidates
 
 
 async def _earlier(
@@ -232,31 +221,31 @@ def _taken_up_again(job: m.Job) -> bool:
 
 async def _open(
     output: Output, candidates: Iterable[Candidate], night: date, now: Instant
-) -> tuple[list[Candidate], list[m.Job], dict[int, ev.Event]]:
-    """Those that the engine takes up, the jobs of the others, and the events that open some again."""
+) -> tuple[list[Taken], list[m.Job]]:
+    """Those that the engine takes up, and the jobs of the others."""
     folder = f"{night.isoformat()}/"
     downloaded = m.State.DOWNLOADED  # Python 3.11 makes a call of each look at an enum's member
     mine = [
         r for c in candidates if c.job.state is downloaded for r in c.job.files if r.path.startswith(folder)
     ]
     missing = frozenset(await output.present(mine)) if mine else frozenset()
-    taken: list[Candidate] = []
+    taken: list[Taken] = []
     passed: list[m.Job] = []
-    openings: dict[int, ev.Event] = {}
     for candidate in candidates:
         job = candidate.job
         if job.state not in m.FINISHED:
-            taken.append(candidate)
+            taken.append(Taken(candidate.tenant, job))
             continue
         if agenda.owes_a_look(job, now):
             job = agenda.looking(job)
+        opening: ev.Event | None = None
         lost = tuple(record.path for record in job.files if record.path in missing)
         if lost:
-            openings[job.id] = ev.FilesMissed(lost)
+            opening = ev.FilesMissed(lost)
         elif _taken_up_again(job):
-            openings[job.id] = ev.Reopened()
+            opening = ev.Reopened()
         elif job.live.revisited:
             passed.append(job)
             continue
-        taken.append(Candidate(candidate.tenant, job))
-    return taken, passed, openings
+        taken.append(Taken(candidate.tenant, job, opening))
+    return taken, passed

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -117,10 +118,6 @@ class Nightly:
         self._tonight: frozenset[int] = frozenset()
         self._beside: tuple[m.Job, ...] = ()
         self._notices: tuple[str, ...] = ()
-        self._tenants = {
-            t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
-            for t in order.manifest.tenants
-        }
         self._engine: Engine | None = None
         self._stopped: str | None = None
         self._started = ports.clock.now()
@@ -214,7 +211,10 @@ class Nightly:
             jobs=self.jobs(),
             problems=order.manifest.problems,
             notices=(*self._notices, *(self._engine.announcements if self._engine else ())),
-            tenants=self._tenants,
+            tenants={
+                t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
+                for t in order.manifest.tenants
+            },
             reason=self._stopped,
             timezone=order.timezone,
             policy=order.policy,
@@ -290,20 +290,14 @@ class Nightly:
             sender=ports.sender,
             output=ports.output,
             memory=JournalMemory(ports.journal, await ports.journal.traits()),
+            client=partial(self._client, self._budgets(), spent),
             policy=order.policy,
             limits=order.limits,
             night=order.date,
             random=ports.random,
             observers=self._observers,
         )
-        jobs: dict[str, list[m.Job]] = {}
-        for candidate in intake.taken:
-            jobs.setdefault(candidate.tenant.name, []).append(candidate.job)
-        budgets = self._budgets()
-        for tenant in order.manifest.tenants:
-            if tenant.name in jobs:
-                client = self._client(tenant, budgets[tenant.domain], spent)
-                engine.add(client, jobs[tenant.name], intake.openings)
+        engine.add(intake.taken)
         if self._stopped is not None:
             engine.stop(self._stopped)
         return engine
@@ -316,12 +310,12 @@ class Nightly:
             budgets[tenant.domain] = min(own, budgets.get(tenant.domain, own))
         return budgets
 
-    def _client(self, tenant: Tenant, budget: int, spent: dict[str, list[float]]) -> Client:
+    def _client(self, budgets: dict[str, int], spent: dict[str, list[float]], tenant: Tenant) -> Client:
         key = self._ports.key
         return Client(
             name=tenant.name,
             domain=tenant.domain,
-            requests_per_minute=budget,
+            requests_per_minute=budgets[tenant.domain],
             key=lambda: key(tenant),
             spent=tuple(spent.get(tenant.domain, ())),
         )

@@ -80,11 +80,10 @@ class Journal(Protocol):
     epoch: int
     """Of this holder; it grows by one each time somebody takes the journal."""
 
-    async def unfinished(self, wanted: Sequence[Spec] = ()) -> list[Job]:
-        """Every job that is not downloaded, failed or skipped.
+    async def known(self, wanted: Sequence[Spec]) -> tuple[list[Job | None], list[Job]]:
+        """What is known of each wanted job, at its place; and all others that are not downloaded, failed or skipped.
 
-        One that wants what a spec in `wanted` says, in every word, holds that very value: whoever planned it knows its
-        job by that, and nothing is held twice.
+        An unfinished one that wants what is wanted in every word holds that very value, so that nothing is held twice.
         """
 
     async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:

@@ -33,18 +33,29 @@ class NightRow:
     outcome: str | None
 
 
-def jobs(
-    connection: sqlite3.Connection, choice: str, values: Mapping[str, Any], wanted: Sequence[Spec] = ()
-) -> list[Job]:
+def jobs(connection: sqlite3.Connection, choice: str, values: Mapping[str, Any]) -> list[Job]:
     """The chosen jobs in the order they were made. One query, however many they are.
 
     Args:
         connection: where.
         choice: which: the query of one of the choices above.
         values: of the choice.
-        wanted: wishes at hand; a job with an equal one gets that very value.
     """
-    return rows.jobs_from(connection.execute(choice, values), rows.by_text(wanted))
+    return rows.jobs_from(connection.execute(choice, values))
+
+
+def known(connection: sqlite3.Connection, wanted: Sequence[Spec]) -> tuple[list[Job | None], list[Job]]:
+    """The job of each wish, at its place; and all others that are unfinished."""
+    found, others = rows.matched(connection.execute(UNFINISHED), wanted)
+    places = [place for place, job in enumerate(found) if job is None]
+    if places:  # of what is finished, or wants something else by now, or is new
+        identities = [wanted[place].identity for place in places]
+        by_identity = jobs_found(connection, identities)
+        for place, identity in zip(places, identities, strict=True):
+            found[place] = by_identity.get(identity)
+        here = {job.id for job in by_identity.values()}
+        others = [job for job in others if job.id not in here]
+    return found, others
 
 
 def jobs_of(connection: sqlite3.Connection, ids: Collection[int]) -> list[Job]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -56,7 +55,6 @@ _astuple = msgspec.structs.astuple
 
 JobRow = tuple[int, str, str, str, str]
 """id, kind, state, spec, snapshot."""
-NO_WISHES: Mapping[str, Spec] = MappingProxyType({})
 
 
 @lru_cache(maxsize=4096)  # that of a trigger is stored with each event after it
@@ -83,14 +81,12 @@ def spec_text(spec: Spec) -> str:
     return _encoder.encode(stored(spec)).decode()
 
 
-def by_text(specs: Sequence[Spec]) -> dict[str, Spec]:
-    """Wishes by what would be stored of them."""
-    if not specs:
-        return {}
-    texts = _encoder.encode_lines(
-        [spec if isinstance(spec, ExportSpec) else stored(spec) for spec in specs]
-    ).decode()
-    return dict(zip(texts.split("\n"), specs, strict=False))  # a last line is empty
+def _places(specs: Iterable[Spec]) -> dict[str, int]:
+    """The places of wishes by what would be stored of them."""
+    return {
+        _encoder.encode(spec if isinstance(spec, ExportSpec) else stored(spec)).decode(): place
+        for place, spec in enumerate(specs)
+    }
 
 
 def snapshot_text(job: Job) -> str:
@@ -143,21 +139,31 @@ def reading() -> Iterator[None]:
         raise UnreadableError(f"{type(error).__name__} in a row") from error
 
 
+def jobs_from(rows: Iterable[JobRow]) -> list[Job]:
+    """The jobs of these rows."""
+    return matched(rows, ())[1]
+
+
 @reading()
 @uncollected()
-def jobs_from(rows: Iterable[JobRow], wishes: Mapping[str, Spec] = NO_WISHES) -> list[Job]:
-    """The jobs of these rows.
+def matched(rows: Iterable[JobRow], wanted: Sequence[Spec]) -> tuple[list[Job | None], list[Job]]:
+    """The jobs of these rows: those that want what is wanted, each at the place of its wish; and the others.
 
     Args:
         rows: as they come.
-        wishes: values at hand, by their text: a job that wants the same gets that value, and nothing is decoded.
+        wanted: values at hand: a job that wants the same by its text gets that value, and nothing is decoded.
     """
-    jobs = []
+    places = _places(wanted)
+    at_places: list[Job | None] = [None] * len(wanted)
+    others = []
     for job_id, kind, state, wish, snapshot in rows:
-        spec = wishes.get(wish) or _spec(kind, wish)
         known = () if snapshot == "{}" else _astuple(_decode_known(snapshot))
-        jobs.append(Job(*known, id=job_id, spec=spec, state=_STATES[state]))
-    return jobs
+        place = places.get(wish)
+        if place is None:
+            others.append(Job(*known, id=job_id, spec=_spec(kind, wish), state=_STATES[state]))
+        else:
+            at_places[place] = Job(*known, id=job_id, spec=wanted[place], state=_STATES[state])
+    return at_places, others
 
 
 def _spec(kind: str, wish: str) -> Spec:

@@ -95,9 +95,9 @@ class SqliteJournal:
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def unfinished(self, wanted: Sequence[Spec] = ()) -> list[Job]:
-        """See `Journal.unfinished`."""
-        return await self._jobs(reads.UNFINISHED, {}, wanted)
+    async def known(self, wanted: Sequence[Spec]) -> tuple[list[Job | None], list[Job]]:
+        """See `Journal.known`."""
+        return await self._writer.do(lambda connection: reads.known(connection, wanted), Need.NOTHING)
 
     async def find(self, identities: Sequence[Identity]) -> dict[Identity, Job]:
         """See `Journal.find`."""
@@ -121,10 +121,8 @@ class SqliteJournal:
             lambda connection: reads.of_night(connection, night, known), Need.NOTHING
         )
 
-    async def _jobs(self, choice: str, values: Mapping[str, Any], wanted: Sequence[Spec] = ()) -> list[Job]:
-        return await self._writer.do(
-            lambda connection: reads.jobs(connection, choice, values, wanted), Need.NOTHING
-        )
+    async def _jobs(self, choice: str, values: Mapping[str, Any]) -> list[Job]:
+        return await self._writer.do(lambda connection: reads.jobs(connection, choice, values), Need.NOTHING)
 
     async def create(self, specs: Sequence[Spec], night: date) -> list[Job]:
         """See `Journal.create`."""
