@@ -173,10 +173,12 @@ class Stream:
         # several would have to be copied together.
         chunk = content.read_nowait(_SOCKET_READ_BYTES)
         if not chunk:
+            self._refuse_if_broken_off()
             before = self._clock.boot_seconds()
             with self._limits.within(RATE_SPAN_SECONDS) as limit:
                 chunk = await content.readany()
             if limit.reached:
+                self._refuse_if_broken_off()
                 raise LostError("the answer came too slowly")
             # Only the waiting counts: a slow disk is not the host's fault.
             self._waited += self._clock.boot_seconds() - before
@@ -186,6 +188,11 @@ class Stream:
                 raise LostError("the answer came too slowly")
             self._waited, self._size = 0.0, 0
         return chunk
+
+    def _refuse_if_broken_off(self) -> None:
+        """Of chunks that cannot be read aiohttp tells nobody who waits for a body: it closes the connection."""
+        if self._connection.closed:
+            raise BrokenAnswerError("the answer is not HTTP")
 
     def _encoding(self) -> str:
         return self.headers.get("content-encoding", "identity").strip().casefold() or "identity"

@@ -739,6 +739,15 @@ def test_a_body_that_comes_too_slowly_is_dropped(
     assert 10 <= seconds <= 25
 
 
+@pytest.mark.parametrize("pause", [0.0, 60.0], ids=["awaited", "met later"])
+@pytest.mark.parametrize("request_", [ASK, CSV], ids=["ask", "download"])
+def test_an_answer_whose_chunks_cannot_be_read_any_more_is_no_answer(request_: Request, pause: float) -> None:
+    says = slowly(chunked(b"a;b\r\n", end=b""), (1.0, b"no length\r\n1;2\r\n"))
+    seconds, error, left = in_virtual_time(says, request_, pause=pause)
+    assert (type(error), error.detail, left) == (BrokenAnswerError, "the answer is not HTTP", 1)
+    assert seconds <= 60
+
+
 def test_a_slow_download_above_the_least_rate_is_seen_to_its_end() -> None:
     pieces = [(1.0, b"x" * 1100)] * 600
     seconds, body, _ = in_virtual_time(slowly(answer(b"", length=660_000), *pieces), CSV)
