@@ -7,6 +7,7 @@ from functools import partial
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from runner.app.threads import Threads
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def threads() -> Threads:
-    return Threads("test", 3)
+    return Threads("test", usual=1, most=3)
 
 
 async def test_each_gets_its_own_result_or_error(threads: Threads) -> None:
@@ -52,6 +53,36 @@ async def test_no_more_work_at_a_time_than_there_are_threads(threads: Threads) -
         for _ in range(9):
             group.start_soon(threads, work)
     assert names == {"test_1", "test_2", "test_3"}
+
+
+async def test_what_is_quick_is_done_by_one_thread(threads: Threads) -> None:
+    names = {await threads(lambda: threading.current_thread().name) for _ in range(500)}
+    assert names == {"test_1"}
+
+
+async def test_work_that_stands_holds_up_nobody_else_for_long(threads: Threads) -> None:
+    done = threading.Event()
+    stands = asyncio.ensure_future(threads(lambda: done.wait(20)))
+    await anyio.lowlevel.checkpoint()
+    # Nothing more is asked: that this one has to wait is to be noticed all the same.
+    await threads(done.set)
+    assert await stands
+
+
+async def test_a_thread_that_was_started_for_the_rush_goes_after_it(threads: Threads) -> None:
+    met = threading.Barrier(2)
+    more: list[threading.Thread] = []
+
+    def work() -> None:
+        if threading.current_thread().name != "test_1":
+            more.append(threading.current_thread())
+        met.wait(20)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(threads, work)
+        group.start_soon(threads, work)
+    await anyio.to_thread.run_sync(more[0].join, 20)
+    assert not more[0].is_alive()
 
 
 async def test_who_is_cancelled_waits_for_the_end_of_his_work(threads: Threads) -> None:
@@ -101,7 +132,7 @@ async def test_a_task_that_is_torn_from_its_work_costs_nobody_else_theirs(thread
 async def test_where_the_system_allows_no_thread_work_is_refused_and_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    threads = Threads("test", 1)
+    threads = Threads("test", usual=1, most=1)
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -113,8 +144,28 @@ async def test_where_the_system_allows_no_thread_work_is_refused_and_not_waited_
     assert await asyncio.wait_for(threads(lambda: "done"), 20) == "done"
 
 
+async def test_where_the_system_allows_no_further_thread_the_one_does_it_all(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await threads(lambda: None)
+    refused, go = asyncio.Event(), threading.Event()
+    troubles: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: troubles.append(context))
+
+    def refuse(_thread: threading.Thread) -> None:
+        refused.set()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    pieces = [asyncio.ensure_future(threads(lambda: go.wait(20))) for _ in range(3)]
+    await asyncio.wait_for(refused.wait(), 20)
+    go.set()
+    assert await asyncio.gather(*pieces) == [True, True, True]
+    assert troubles == []
+
+
 def test_work_that_outlives_the_loop_troubles_nobody() -> None:
-    threads = Threads("test", 1)
+    threads = Threads("test", usual=1, most=1)
     go, ended = threading.Event(), threading.Event()
 
     def work() -> None:

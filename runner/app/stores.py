@@ -13,8 +13,8 @@ from runner.journal import JournalReader, SqliteJournal, hold, refuse_links
 from runner.output import Disk, Output
 from runner.settings import Settings
 
-_FILE_THREADS: Final = 8
-"""They write and read files: more would only queue at the disk and at the interpreter."""
+_MOST_FILE_THREADS: Final = 8
+"""They write and read files. One is enough for a quick disk; a slow one brings several to disk at once."""
 
 _BLOCK_THREADS: Final = 2
 """They read and hash the blocks of large answers, which competes with the event loop for the interpreter: two, since
@@ -54,7 +54,7 @@ def output_of(settings: Settings) -> Output:
     return Output(
         settings.output,
         disk=Disk(),
-        offload=Threads("files", _FILE_THREADS),
-        offload_block=Threads("blocks", _BLOCK_THREADS),
+        offload=Threads("files", usual=1, most=_MOST_FILE_THREADS),
+        offload_block=Threads("blocks", usual=_BLOCK_THREADS, most=_BLOCK_THREADS),
         group_id=settings.output_group_id(),
     )
