@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from runner.journal.protocol import StaleHolderError
 from runner.keys import HOSTS_AHEAD, KEYS_AT_A_TIME
 from runner.lucca import Request
 from runner.manifest import Tenant
-from runner.output import Disk, Output
+from runner.output import ANSWERS_AT_THE_DISK, Disk, Output, Spooled
 from runner.sandbox import (
     Configuration,
     Fault,
@@ -42,6 +42,8 @@ from runner.turns import Client, Limits, SenderPort
 from tests.nights import BODY, DOMAIN, MEMORY, TONIGHT, Setting, export, night, report, tenant
 from tests.streams import Followed
 from tests.virtual import VirtualClock, VirtualSandbox, run_virtual
+
+T = TypeVar("T")
 
 OTHER = "globex.ilucca.net"
 
@@ -698,6 +700,43 @@ def test_jobs_that_wait_wake_up_in_their_order_though_nobody_sends(tmp_path: Pat
         return asked, engine.reason
 
     assert run_virtual(main) == (["t2", "t1"], None)
+
+
+def test_a_slow_disk_costs_time_and_no_memory(tmp_path: Path) -> None:
+    """Answers are asked for no quicker than the disk takes them: those that wait for it lie in memory."""
+    made = configurations(1)
+    hosts = [host(f"client{number}.ilucca.net", configurations=made) for number in range(400)]
+    asked, arrived = 0, 0
+    most = 0
+
+    def count(record: RequestRecord) -> None:
+        nonlocal asked, most
+        if record.kind == "content":
+            asked += 1
+            most = max(most, asked - arrived)
+
+    def slow(root: Path) -> Output:
+        disk_is_free = asyncio.Lock()
+
+        async def offload(work: Callable[[], T]) -> T:
+            nonlocal arrived
+            async with disk_is_free:
+                await asyncio.sleep(0.5)
+                done = work()
+            arrived += isinstance(done, Spooled)
+            return done
+
+        return Output(root, disk=Disk(), offload=offload)
+
+    told = night(
+        tmp_path,
+        [tenant(one.domain, exports(1)) for one in hosts],
+        hosts,
+        Setting(bend=count, output=lambda _: slow(tmp_path)),
+    )
+    assert {job.state for job in told.jobs.values()} == {m.State.DOWNLOADED}
+    assert len(told.jobs) == len(hosts)
+    assert most <= Limits().in_flight + ANSWERS_AT_THE_DISK
 
 
 def add(engine: Engine, key: Callable[[], Any], job: m.Job) -> None:

@@ -16,10 +16,11 @@ from runner.output.disk import Disk
 from runner.output.names import record_path, sha256sums
 from runner.output.quarantine import KEPT_BYTES, Quarantine
 from runner.output.spool import Derivation, Part, Reader, Spool, Spooled, TooLargeError
-from runner.output.store import InTheWayError, Output, PlaceResult
+from runner.output.store import ANSWERS_AT_THE_DISK, InTheWayError, Output, PlaceResult
 from runner.output.tree import Offload, PlaceError
 
 __all__ = [
+    "ANSWERS_AT_THE_DISK",
     "KEPT_BYTES",
     "Derivation",
     "Disk",

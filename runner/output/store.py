@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+import anyio
 
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
@@ -33,6 +35,9 @@ from runner.output.tree import MissingFolderError, Offload, PlaceError, Tree, te
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """What file systems answer that know no hard links: exFAT, many network shares."""
 
+
+ANSWERS_AT_THE_DISK: Final = 128
+"""So many answers that have come may wait for the disk. Each lies in memory, with up to a block of its bytes."""
 
 _Found = Literal["same", "other", "none"]
 """What stands in a place: the file of the record, something else, nothing."""
@@ -74,6 +79,8 @@ class Output:
 
     Attributes:
         quarantine: where refused answers are kept.
+        room: entered by an answer that has come, before its spool is finished. Who waits here asks for nothing more:
+            a disk that is slower than the hosts would fill the memory.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Output:
         self._offload = offload
         self._offload_block = offload_block or offload
         self._crowd = Crowd()
+        self.room = anyio.Semaphore(ANSWERS_AT_THE_DISK, fast_acquire=True)
         self.quarantine = Quarantine(root, disk=disk, offload=offload)
 
     async def prepare(self, night: date) -> None:

@@ -131,8 +131,9 @@ async def _download(
                     raise lucca.NotContentError(f"status {stream.status}, which promises no whole content")
                 async for chunk in stream.chunks(CONTENT_CAP_BYTES):
                     await spool.write(chunk)
-            line.end()
-            spooled = await spool.finish(lambda told: inspect(stream, told), derivations)
+            async with output.room:
+                line.end()
+                spooled = await spool.finish(lambda told: inspect(stream, told), derivations)
         except (BrokenAnswerError, TooLargeError, content.NotContentError, lucca.NotContentError):
             with suppress(StorageError):
                 line.body = line.body or await spool.beginning(KEPT_BYTES)
