@@ -314,6 +314,7 @@ class Engine:
         while True:
             await self._work(turn.id, step, turn)
             turn.end()
+            del turn  # who waits holds on to no answer
             given = asyncio.get_running_loop().create_future()
             self._free.append(given)
             turn, step = await given

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
@@ -38,7 +39,7 @@ from runner.sandbox import (
     Trigger,
 )
 from runner.transport import Answer, Stream, Timeouts
-from runner.turns import Client, Limits, SenderPort
+from runner.turns import Client, Limits, SenderPort, Turn
 from tests.nights import BODY, DOMAIN, MEMORY, TONIGHT, Setting, export, night, report, tenant
 from tests.streams import Followed
 from tests.virtual import VirtualClock, VirtualSandbox, run_virtual
@@ -126,6 +127,20 @@ def test_a_waiting_job_holds_no_place(tmp_path: Path) -> None:
     assert told.code == 0
     assert next(trigger.at_seconds for trigger in told.triggers if trigger.domain == OTHER) < 1050
     assert told.seconds < 900
+
+
+def test_while_all_jobs_wait_no_answer_is_held(tmp_path: Path) -> None:
+    """Each may have been of 16 MB, and there are as many as were ever in flight together."""
+    held: list[int] = []
+
+    async def look(_nightly: Nightly, sandbox: VirtualSandbox) -> None:
+        await sandbox.clock.wait(100.0)
+        gc.collect()  # what other nights left
+        held.append(sum(type(thing) is Turn for thing in gc.get_objects()))
+
+    slow = configurations(5, trigger=Trigger(seconds=600.0))
+    night(tmp_path, [tenant(exports=exports(5))], [host(configurations=slow)], Setting(beside=look))
+    assert held == [0]
 
 
 def test_however_many_hosts_wait_for_a_place_a_look_is_followed_by_its_trigger_before_it_is_too_old(
