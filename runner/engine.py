@@ -25,7 +25,7 @@ from runner.errors import RunnerError
 from runner.jobs import agenda
 from runner.jobs import events as ev
 from runner.jobs import model as m
-from runner.jobs.agenda import Action, Conclude, Do, Policy, Step, Wait
+from runner.jobs.agenda import Action, Conclude, Do, Policy, Rest, Step, Wait
 from runner.jobs.remedies import job_error
 from runner.keys import HOSTS_AHEAD, Keys
 from runner.output import Output
@@ -268,7 +268,11 @@ class Engine:
     def _action(self, entry: _Entry, job: m.Job, now: Instant) -> Action:
         if entry.opening is not None:
             return Conclude(entry.opening)
-        action, parked = agenda.next_action(job, now, self._policy), entry.tenant.parked
+        try:
+            action, parked = agenda.next_action(job, now, self._policy), entry.tenant.parked
+        except Exception:  # noqa: BLE001 - as in `_work`: whoever looks at it looks at all the others too
+            self._crash(job)
+            return Rest()
         asks = action.step is not _PLACE if isinstance(action, Do) else isinstance(action, Wait)
         if parked is None or not asks:
             return action
@@ -346,14 +350,16 @@ class Engine:
             self.stop(error.code)
         except Exception:  # noqa: BLE001 - a fault of ours in one job; the others' pay goes on
             job = self.jobs[id_]
-            self._log.exception(
-                "job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value
-            )
-            self.crashed.append(job.label)
+            self._crash(job)
             if entry.open:
                 self._close(id_, job)
         entry.busy = False
         self._wake.set()
+
+    def _crash(self, job: m.Job) -> None:
+        """Tell of the fault that is being handled."""
+        self._log.exception("job.crashed", tenant=job.spec.tenant, job=job.spec.name, state=job.state.value)
+        self.crashed.append(job.label)
 
     async def _take(self, id_: int, step: Step, turn: Turn | None) -> None:
         outcome = await take(step, self.jobs[id_], self._tools(id_, turn))

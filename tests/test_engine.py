@@ -14,11 +14,13 @@ import pytest
 from msgspec.structs import replace
 
 from runner.app.nightly import JournalMemory, Nightly
+from runner.clock import Instant
 from runner.credentials import CredentialError, Secret
 from runner.engine import Engine, Taken
 from runner.errors import StorageError
+from runner.jobs import agenda
 from runner.jobs import model as m
-from runner.jobs.agenda import FRESH_SECONDS, Policy, next_action
+from runner.jobs.agenda import FRESH_SECONDS, Action, Policy, next_action
 from runner.jobs.machine import stamp
 from runner.journal import Happened, SqliteJournal
 from runner.journal.protocol import StaleHolderError
@@ -498,6 +500,29 @@ def test_a_fault_of_ours_in_one_job_leaves_the_others_alone(kind: str, tmp_path:
     assert not told.jobs["acme/payroll"].finished
     assert told.jobs["acme/later"].state is m.State.PENDING
     assert len(told.asked("trigger")) <= 1
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 5])
+def test_a_fault_of_ours_in_what_one_job_does_next_leaves_the_others_alone(
+    looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[m.State] = []
+
+    def faulty(job: m.Job, now: Instant, policy: Policy) -> Action:
+        if job.label == "acme/payroll":
+            seen.append(job.state)
+            if len(seen) > looks:
+                raise LookupError("a fault of this program")
+        return next_action(job, now, policy)
+
+    monkeypatch.setattr(agenda, "next_action", faulty)
+    tenants = [tenant(exports=[export(), export("other", 4)]), tenant(OTHER, [export()])]
+    told = night(tmp_path, tenants, [host(configurations=configurations(4))])
+    assert told.code == 1
+    assert told.jobs["globex/payroll"].state is m.State.DOWNLOADED
+    assert told.jobs["acme/other"].state is m.State.DOWNLOADED
+    assert not told.jobs["acme/payroll"].finished
+    assert looks < len(seen) <= looks + 2
 
 
 class FailingJournal:
