@@ -4,7 +4,7 @@ import asyncio
 import errno
 import gc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from msgspec.structs import replace
 
+from runner.app import nightly
 from runner.app.nightly import JournalMemory, Nightly
 from runner.clock import Instant
 from runner.credentials import CredentialError, Secret
@@ -523,6 +524,25 @@ def test_a_fault_of_ours_in_what_one_job_does_next_leaves_the_others_alone(
     assert told.jobs["acme/other"].state is m.State.DOWNLOADED
     assert not told.jobs["acme/payroll"].finished
     assert looks < len(seen) <= looks + 2
+
+
+@pytest.mark.parametrize("document", ["page_pieces", "document_pieces", "sha256sums"])
+def test_a_fault_of_ours_in_how_the_night_is_told_costs_no_job(
+    document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object) -> Iterator[bytes]:
+        yield b"half of it"
+        raise LookupError("a fault of this program")
+
+    monkeypatch.setattr(nightly, document, faulty)
+    told = night(tmp_path, [tenant(exports=[export()]), tenant(OTHER, [export()])])
+    assert told.code == 1
+    assert {job.state for job in told.jobs.values()} == {m.State.DOWNLOADED}
+    names = {"page_pieces": "index.html", "document_pieces": "run.json", "sha256sums": "SHA256SUMS"}
+    published = {path.name for path in told.folder.iterdir() if path.is_file()}
+    assert published == set(names.values()) - {names[document]}
+    if document != "document_pieces":
+        assert (told.document["outcome"], told.document["reason"]) == ("failed", "internal")
 
 
 class FailingJournal:

@@ -14,6 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import anyio
+import structlog
 
 from runner.app.intake import Intake, take_in
 from runner.app.selection import Selection
@@ -41,6 +42,8 @@ from runner.summary import (
     says_running,
 )
 from runner.turns import Client, Limits, SenderPort
+
+_log = structlog.get_logger("runner.night")
 
 REWRITTEN_SECONDS: Final = 60.0
 """How often the night's documents are written anew while it runs."""
@@ -160,9 +163,10 @@ class Nightly:
             raise error from None
         self._finished = ports.clock.now()
         self._stopped = engine.reason or ("internal" if engine.crashed else None)
-        night = self.night()
-        await self.publish()
-        await ports.journal.finish_night(order.date, self._finished.wall, outcome(night))
+        if not await self.publish():
+            self._stopped = self._stopped or "internal"
+            await self.publish()  # what can be told says so
+        await ports.journal.finish_night(order.date, self._finished.wall, outcome(self.night()))
         return self.exit_code()
 
     def stop(self, reason: str) -> None:
@@ -220,16 +224,28 @@ class Nightly:
             policy=order.policy,
         )
 
-    async def publish(self) -> None:
-        """Write run.json, index.html and SHA256SUMS anew, each whole."""
-        await self._publish(self.night())
+    async def publish(self) -> bool:
+        """Write run.json, index.html and SHA256SUMS anew, each whole; whether all could be told."""
+        return await self._publish(self.night())
 
-    async def _publish(self, night: Night) -> None:
-        output = self._ports.output
+    async def _publish(self, night: Night) -> bool:
+        """Each by itself: a fault of ours in how the jobs are told costs neither them nor the other documents."""
         records = (r for job in night.jobs for r in job.files if r.placed)
-        await output.publish(night.date, "SHA256SUMS", sha256sums(records, night.date))
-        await output.publish(night.date, "index.html", page_pieces(night, self._order.language))
-        await output.publish(night.date, "run.json", document_pieces(night))
+        documents = {
+            "SHA256SUMS": sha256sums(records, night.date),
+            "index.html": page_pieces(night, self._order.language),
+            "run.json": document_pieces(night),
+        }
+        told = True
+        for name, pieces in documents.items():
+            try:
+                await self._ports.output.publish(night.date, name, pieces)
+            except RunnerError:
+                raise
+            except Exception:  # noqa: BLE001 - whatever it is
+                _log.exception("document.failed", document=name, night=night.date.isoformat())
+                told = False
+        return told
 
     async def _bury(self, died: date, started_at: datetime) -> None:
         """Tell what a night that died had come to: what it finished in its last minute no other night lists."""
