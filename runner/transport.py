@@ -195,7 +195,10 @@ class Stream:
             raise BrokenAnswerError("the answer is not HTTP")
 
     def _encoding(self) -> str:
-        return self.headers.get("content-encoding", "identity").strip().casefold() or "identity"
+        """Of the body. What it was packed in for the way, chunks apart, nobody asked for either; none is decoded."""
+        encoding = self.headers.get("content-encoding", "identity").strip().casefold() or "identity"
+        way = self.headers.get("transfer-encoding", "chunked").casefold()
+        return encoding if way in ("chunked", "identity") else f"{encoding}, {way}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

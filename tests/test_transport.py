@@ -164,6 +164,7 @@ WHOLE = {
         zlib.compress(LONG, wbits=-zlib.MAX_WBITS), "Content-Encoding: deflate"
     ),
     "identity said aloud": answer(LONG, "Content-Encoding: identity"),
+    "chunks in any case": head("Transfer-Encoding: Chunked") + chunked(LONG).partition(b"\r\n\r\n")[2],
     "other lines twice": answer(LONG, "Set-Cookie: a=1", "Set-Cookie: b=2"),
 }
 
@@ -198,6 +199,8 @@ DAMAGED = {
     "deflate that is none": answer(b"\x78\xff" + LONG, "Content-Encoding: deflate"),
     "brotli": answer(b"\x0b\x02\x80abc\x03", "Content-Encoding: br"),
     "gzip twice": answer(gzip.compress(GZIPPED), "Content-Encoding: gzip, gzip"),
+    "gzip for the way": head("Transfer-Encoding: gzip, chunked")
+    + b"%x\r\n%s\r\n0\r\n\r\n" % (len(GZIPPED), GZIPPED),
     "gzip twice, told in two lines": answer(gzip.compress(GZIPPED), ENCODED, ENCODED),
     "gzip that another line denies": answer(GZIPPED, ENCODED, "Content-Encoding: identity"),
     "two lengths": then_close(head("Content-Length: 3", "Content-Length: 4") + b"abcd"),
