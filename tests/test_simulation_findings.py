@@ -94,6 +94,26 @@ def test_a_file_that_a_crash_left_unsaid_is_told_even_by_a_run_that_is_stopped_a
     assert {line.split("  ")[1] for line in sums.splitlines()} == there
 
 
+@pytest.mark.parametrize("how", ["a link", "a file"])
+def test_a_night_that_died_and_was_put_away_by_hand_is_no_trouble_of_the_next(
+    how: str, tmp_path: Path
+) -> None:
+    class DiesAtTheEnd(Around):
+        async def finish_night(self, *_: Any) -> None:
+            raise StorageError("it died here")
+
+    tenants = [tenant(exports=[export()])]
+    died = night(tmp_path / "output", tenants, setting=Setting(kept=True, journal=DiesAtTheEnd))
+    assert isinstance(died.error, StorageError)
+    put_away = died.folder.rename(tmp_path / "put away")
+    if how == "a link":
+        died.folder.symlink_to(put_away)
+    else:
+        died.folder.write_bytes(b"all of it, packed")
+    told = night(tmp_path / "output", tenants, setting=Setting(kept=True, date=TONIGHT + timedelta(days=1)))
+    assert (told.error, told.code) == (None, 0)
+
+
 def test_a_poll_that_tells_nothing_new_is_not_recorded(tmp_path: Path) -> None:
     recorded: list[str] = []
 

@@ -28,7 +28,7 @@ from runner.jobs import model as m
 from runner.jobs.agenda import Policy
 from runner.journal import Journal, StaleHolderError
 from runner.manifest import Manifest, Problem, Tenant
-from runner.output import Output, sha256sums
+from runner.output import Output, PlaceError, sha256sums
 from runner.plan import Planned, plan
 from runner.summary import (
     BEGINNING_BYTES,
@@ -137,7 +137,7 @@ class Nightly:
         # Known before anything is written into its folder, so that what a crash leaves there is cleaned some day.
         await ports.journal.start_night(order.date, self._started.wall)
         await ports.output.prepare(order.date)
-        await ports.output.clean(sorted({*unclosed, order.date}))
+        await ports.output.clean([order.date])
         for died, started_at in unclosed.items():
             if died != order.date:
                 await self._bury(died, started_at)
@@ -248,8 +248,13 @@ class Nightly:
         return told
 
     async def _bury(self, died: date, started_at: datetime) -> None:
-        """Tell what a night that died had come to: what it finished in its last minute no other night lists."""
+        """Clean up after a night that died, and tell what it had come to.
+
+        What it finished in its last minute no other night lists.
+        """
         journal, order, output = self._ports.journal, self._order, self._ports.output
+        with suppress(PlaceError):  # somebody put its folder away, or closed it
+            await output.clean([died])
         beginning = await output.beginning(died, "run.json", BEGINNING_BYTES)
         if says_running(beginning):  # else somebody put it away
             tonight, jobs = await journal.of_night(died)

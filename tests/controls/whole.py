@@ -278,7 +278,7 @@ WHOLE: Final = (
     Control(
         "leftovers-stay",
         "What a night that died left beside is cleaned only if that night is run again.",
-        (Change("runner/app/nightly.py", "{*unclosed, order.date}", "{order.date}"),),
+        (Change("runner/app/nightly.py", "output.clean([died])", "output.clean([])"),),
         (
             (
                 "tests/test_simulation_findings.py::"
