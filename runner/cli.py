@@ -4,6 +4,7 @@
 """
 
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -282,6 +283,10 @@ class _Listened:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a file's name may be no UTF-8; escaped it is still JSON
 
     def write(self, text: str) -> int:
         """Write, or drop."""
