@@ -121,8 +121,11 @@ class Stream:
     @property
     def length_known(self) -> bool:
         """Whether a cut body would be noticed: it has a length, chunks, or an encoding with an end."""
-        chunked = "chunked" in self.headers.get("transfer-encoding", "").casefold()
-        return chunked or "content-length" in self.headers or self._encoding() != "identity"
+        return self._chunked or "content-length" in self.headers or self._encoding() != "identity"
+
+    @property
+    def _chunked(self) -> bool:
+        return "chunked" in self.headers.get("transfer-encoding", "").casefold()
 
     async def read(self, cap_bytes: int) -> bytes:
         """The whole body.
@@ -190,8 +193,11 @@ class Stream:
         return chunk
 
     def _refuse_if_broken_off(self) -> None:
-        """Of chunks that cannot be read aiohttp tells nobody who waits for a body: it closes the connection."""
-        if self._connection.closed:
+        """Of chunks that cannot be read aiohttp tells nobody who waits for a body: it closes the connection.
+
+        What is not in chunks may well end with its connection, and is told to have ended a moment after that closes.
+        """
+        if self._chunked and self._connection.closed:
             raise BrokenAnswerError("the answer is not HTTP")
 
     def _encoding(self) -> str:

@@ -751,6 +751,26 @@ def test_an_answer_whose_chunks_cannot_be_read_any_more_is_no_answer(request_: R
     assert seconds <= 60
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_an_answer_that_ends_with_its_connection_is_whole_whenever_its_reader_comes_back(turns: int) -> None:
+    async def main(clock: VirtualClock) -> bytes:
+        result = b""
+        async with (
+            scripted(then_close(head() + b"a;b\r\n")) as server,
+            Transport(
+                clock, timeouts=Timeouts(), gateway=server.url, connector=VirtualConnector()
+            ) as transport,
+            await transport.download(DOMAIN, KEY, CSV, lambda: None) as stream,
+        ):
+            async for chunk in stream.chunks(10**9):
+                result += chunk
+                for _ in range(turns):  # of the loop, which sees a connection end bit by bit
+                    await asyncio.sleep(0)
+        return result
+
+    assert run_virtual(main) == b"a;b\r\n"
+
+
 def test_a_slow_download_above_the_least_rate_is_seen_to_its_end() -> None:
     pieces = [(1.0, b"x" * 1100)] * 600
     seconds, body, _ = in_virtual_time(slowly(answer(b"", length=660_000), *pieces), CSV)
