@@ -284,9 +284,8 @@ class _Listened:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a file's name may be no UTF-8; escaped it is still JSON
+            # A file's name may be no UTF-8. Escaped it is still JSON.
+            stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         """Write, or drop."""
