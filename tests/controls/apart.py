@@ -8,7 +8,7 @@ _ENGINE: Final = "runner/engine.py"
 _NIGHTLY: Final = "runner/app/nightly.py"
 _PACING: Final = "runner/pacing.py"
 _LOGS: Final = "runner/app/logs.py"
-_TRANSPORT: Final = "runner/transport.py"
+_SENDING: Final = "runner/transport/sending.py"
 _TURNS: Final = "runner/turns.py"
 _ANSWERED: Final = "        return Stream(message, content, connection, self._clock, self._limits)\n"
 
@@ -41,7 +41,7 @@ APART: Final = (
         "A GET that met a dead connection is sent again on the spot, outside of the budget.",
         (
             Change(
-                _TRANSPORT,
+                _SENDING,
                 '            raise _no_answer(sent, f"the connection broke',
                 "            if request.body is None and sent.maybe:\n"
                 "                return await self._open(domain, key, request, _Sent(int))\n"
@@ -49,6 +49,18 @@ APART: Final = (
             ),
         ),
         ("tests/test_transport.py::test_a_stale_connection_gets_no_second_request_by_itself",),
+    ),
+    Control(
+        "unasked-answer",
+        "What a host said unasked on a kept connection is taken for the answer to whoever asks next.",
+        (Change(_SENDING, "if protocol.should_close:", "if False:"),),
+        ("tests/test_transport.py::test_what_nobody_asked_for_is_no_answer_to_whoever_asks_next",),
+    ),
+    Control(
+        "disk-never-waited-for",
+        "However slow the disk is, hosts are asked for more, and memory fills with what waits for it.",
+        (Change("runner/steps/files.py", "async with output.room:", "if output.room:"),),
+        ("tests/test_engine.py::test_a_slow_disk_costs_time_and_no_memory",),
     ),
     Control(
         "patience-ignored",
@@ -152,7 +164,7 @@ APART: Final = (
         "Redirects are followed, and the key with them to another host.",
         (
             Change(
-                _TRANSPORT,
+                _SENDING,
                 _ANSWERED,
                 "        if 300 <= message.code < 400:\n"
                 '            place = URL("http://a").join(URL(message.headers["Location"]))\n'
@@ -173,7 +185,7 @@ APART: Final = (
         "Any certificate will do.",
         (
             Change(
-                _TRANSPORT,
+                _SENDING,
                 "aiohttp.TCPConnector(\n        limit=0,",
                 "aiohttp.TCPConnector(\n        ssl=False,\n        limit=0,",
             ),
@@ -185,7 +197,7 @@ APART: Final = (
         "Requests, and the keys in them, go through whatever proxy the environment names.",
         (
             Change(
-                _TRANSPORT,
+                _SENDING,
                 'aiohttp.ClientRequest("GET", URL(url), loop=loop)',
                 'aiohttp.ClientRequest("GET", URL(url), loop=loop, '
                 "proxy=aiohttp.helpers.get_env_proxy_for_url(URL(url))[0])",
@@ -198,12 +210,12 @@ APART: Final = (
         "A session made for one key is sent back with another key of the same host.",
         (
             Change(
-                _TRANSPORT,
+                _SENDING,
                 'f"{described}',
                 "f\"{getattr(_bytes_of, 'cookie', '')}{described}",
             ),
             Change(
-                _TRANSPORT,
+                _SENDING,
                 _ANSWERED,
                 '        kept = message.headers.get("Set-Cookie")\n'
                 f'        setattr(_bytes_of, "cookie", f"Cookie: {{kept}}\\r\\n")\n{_ANSWERED}',

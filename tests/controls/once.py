@@ -11,7 +11,7 @@ _FINDING: Final = "runner/jobs/finding.py"
 _MACHINE: Final = "runner/jobs/machine.py"
 _ASKING: Final = "runner/steps/asking.py"
 _FILES: Final = "runner/steps/files.py"
-_TRANSPORT: Final = "runner/transport.py"
+_SENDING: Final = "runner/transport/sending.py"
 _LIES: Final = (
     "tests/test_answers_that_lie.py::test_a_lie_for_ever_is_asked_again_five_times_and_ends_as_a_bad_answer"
 )
@@ -83,7 +83,7 @@ ONCE: Final = (
     Control(
         "lost-post-unsent",
         "A POST whose connection broke counts as never executed.",
-        (Change(_TRANSPORT, "return LostError(detail) if sent.maybe else", "return"),),
+        (Change(_SENDING, "return LostError(detail) if sent.maybe else", "return"),),
         ("tests/test_transport.py::test_once_a_connection_was_there_a_post_may_have_been_executed",),
         simulated=True,
     ),

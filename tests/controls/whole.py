@@ -9,7 +9,8 @@ _PLACE: Final = "runner/journal/place.py"
 _SPOOL: Final = "runner/output/spool.py"
 _FILES: Final = "runner/steps/files.py"
 _STORE: Final = "runner/output/store.py"
-_TRANSPORT: Final = "runner/transport.py"
+_ANSWERS: Final = "runner/transport/answers.py"
+_SENDING: Final = "runner/transport/sending.py"
 _WRITER: Final = "runner/journal/writer.py"
 
 _LIES: Final = (
@@ -26,7 +27,7 @@ WHOLE: Final = (
         "An answer shorter than its announced length, or without its last chunk, is taken for whole.",
         (
             Change(
-                _TRANSPORT,
+                _ANSWERS,
                 "ClientPayloadError:\n            raise",
                 "ClientPayloadError:\n            return\n            raise",
             ),
@@ -45,7 +46,7 @@ WHOLE: Final = (
     Control(
         "encoding-end-unchecked",
         "A compressed answer that was cut is taken for whole.",
-        (Change(_TRANSPORT, "            decoder.check_end()\n", ""),),
+        (Change(_ANSWERS, "            decoder.check_end()\n", ""),),
         ("tests/test_transport.py::test_a_gzip_cut_anywhere_is_noticed",),
     ),
     Control(
@@ -63,7 +64,7 @@ WHOLE: Final = (
     Control(
         "encoding-asked-for",
         "Compressed answers are asked for.",
-        (Change(_TRANSPORT, '"Accept-Encoding: identity', '"Accept-Encoding: gzip'),),
+        (Change(_SENDING, '"Accept-Encoding: identity', '"Accept-Encoding: gzip'),),
         (
             "tests/test_transport.py::test_a_request_carries_the_key_the_tenants_host_and_asks_for_no_encoding",
         ),
@@ -71,13 +72,13 @@ WHOLE: Final = (
     Control(
         "no-cap",
         "An answer may be a hundred times as large as it may.",
-        (Change(_TRANSPORT, "if total > cap_bytes:", "if total > 100 * cap_bytes:"),),
+        (Change(_ANSWERS, "if total > cap_bytes:", "if total > 100 * cap_bytes:"),),
         ("tests/test_transport.py::test_an_answer_over_the_cap_is_dropped_there",),
     ),
     Control(
         "trickle-accepted",
         "An answer that comes a byte at a time is listened to for ever.",
-        (Change(_TRANSPORT, "if self._size < LEAST_RATE_BYTES_PER_SECOND", "if self._size < -1"),),
+        (Change(_ANSWERS, "if self._size < LEAST_RATE_BYTES_PER_SECOND", "if self._size < -1"),),
         ("tests/test_transport.py::test_a_body_that_comes_too_slowly_is_dropped",),
     ),
     Control(

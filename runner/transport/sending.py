@@ -1,7 +1,7 @@
-"""The only outbound socket: sends one request of the Lucca wire to its host and gives back the answer.
+"""Sending: a connection is taken, counted as used, written to, and its reader asked for the answer.
 
-Owns aiohttp, time-outs, the least rate, and the question that decides about somebody's pay: may the bytes have
-left? Must not know jobs, the journal or what an answer means.
+Owns the moment from which on a request's bytes may have left, and the time-outs of its answer. Must not know how a body
+is read.
 
 Of aiohttp it takes the connections and the reader of answers, and no session: there is nothing that would follow a
 redirect (the key must not leave the host), send a request again by itself, keep a cookie or look for a proxy. What
@@ -10,7 +10,7 @@ leaves is what `_bytes_of` says.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Self
@@ -19,22 +19,26 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage
-from msgspec import Struct
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from runner.beside import beside
 from runner.clock import Clock
 from runner.credentials import Secret
-from runner.encodings import EncodingError, decoder_of
 from runner.lucca import Purpose, Request
 from runner.timelimits import TimeLimit, TimeLimits
+from runner.transport.answers import (
+    ANSWER_CAP_BYTES,
+    SOCKET_READ_BYTES,
+    Answer,
+    BrokenAnswerError,
+    LostError,
+    NotSentError,
+    Stream,
+    TransportError,
+    UnreachableError,
+)
 
-ANSWER_CAP_BYTES: Final = 16 * 1024 * 1024
-CONTENT_CAP_BYTES: Final = 4 * 1024 * 1024 * 1024
-LEAST_RATE_BYTES_PER_SECOND: Final = 1000
-RATE_SPAN_SECONDS: Final = 10.0
-_SOCKET_READ_BYTES: Final = 256 * 1024
 _USER_AGENT: Final = "runner (nightly Lucca Timesheet batch)"
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout()
 _PARTS: Final = (
@@ -48,163 +52,6 @@ _PARTS: Final = (
 """What is used of aiohttp besides its documented ways in."""
 _PLACES: Final = 256
 """Whom to connect to is worked out once for so many hosts that are asked at a time."""
-
-
-class TransportError(Exception):
-    """A request without a whole answer. `detail` is safe to show."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-
-
-class NotSentError(TransportError):
-    """No byte left: DNS trouble, refused, no connection in time. Nothing was executed."""
-
-
-class UnreachableError(TransportError):
-    """No byte left and none will: no such host, or its certificate does not verify."""
-
-
-class LostError(TransportError):
-    """The bytes may have left, and no whole answer came back."""
-
-
-class BrokenAnswerError(TransportError):
-    """An answer came but is not whole or not HTTP: cut, over the cap, an encoding whose end is missing.
-
-    `body` is what came of one that was not streamed.
-    """
-
-    body = b""
-
-
-class Answer(Struct, frozen=True, gc=False):
-    """A whole answer. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Stream:
-    """An answer whose body is still to be read, in `async with`: what is not read to its end costs a connection."""
-
-    def __init__(
-        self,
-        message: RawResponseMessage,
-        content: aiohttp.StreamReader,
-        connection: Connection,
-        clock: Clock,
-        limits: TimeLimits,
-    ) -> None:
-        self.status = message.code
-        self.headers = {name.lower(): value for name, value in message.headers.items()}
-        if len(self.headers) < len(
-            message.headers
-        ):  # of encodings told line by line, each was put upon the one before
-            encodings = message.headers.getall("Content-Encoding", ["identity"])
-            self.headers["content-encoding"] = ", ".join(encodings)
-        self._content = content
-        self._connection = connection
-        self._clock = clock
-        self._limits = limits
-        self._waited, self._size = 0.0, 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        if not self._content.is_eof():
-            self._connection.close()
-
-    @property
-    def length_known(self) -> bool:
-        """Whether a cut body would be noticed: it has a length, chunks, or an encoding with an end."""
-        return self._chunked or "content-length" in self.headers or self._encoding() != "identity"
-
-    @property
-    def _chunked(self) -> bool:
-        return "chunked" in self.headers.get("transfer-encoding", "").casefold()
-
-    async def read(self, cap_bytes: int) -> bytes:
-        """The whole body.
-
-        Raises:
-            BrokenAnswerError: cut, or over `cap_bytes`.
-            LostError: the connection broke or was too slow.
-        """
-        body = bytearray()
-        try:
-            async for chunk in self.chunks(cap_bytes):
-                body += chunk
-        except BrokenAnswerError as error:
-            error.body = bytes(body)
-            raise
-        return bytes(body)
-
-    async def chunks(self, cap_bytes: int) -> AsyncIterator[bytes]:
-        """The body as it comes, decoded where an encoding was sent unasked.
-
-        Raises:
-            BrokenAnswerError: cut, over `cap_bytes`, or an encoding we cannot end.
-            LostError: the connection broke, or gave less than 1 kB/s over 10 s.
-        """
-        total = 0
-        try:
-            decoder = decoder_of(self._encoding())
-            while chunk := await self._next():
-                for part in decoder.feed(chunk):
-                    total += len(part)
-                    if total > cap_bytes:
-                        raise BrokenAnswerError(f"the answer is larger than {cap_bytes} bytes")
-                    yield part
-            decoder.check_end()
-        except EncodingError as error:
-            raise BrokenAnswerError(error.reason) from None
-        except aiohttp.ClientPayloadError:
-            raise BrokenAnswerError("the answer was cut short") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise LostError(f"the connection broke ({type(error).__name__})") from None
-
-    async def _next(self) -> bytes:
-        """What came next; nothing at the end."""
-        content = self._content
-        if content.at_eof():
-            return b""
-        # What is here already needs no waiting, nor a limit to it. No more of it than one read of the socket gave:
-        # several would have to be copied together.
-        chunk = content.read_nowait(_SOCKET_READ_BYTES)
-        if not chunk:
-            self._refuse_if_broken_off()
-            before = self._clock.boot_seconds()
-            with self._limits.within(RATE_SPAN_SECONDS) as limit:
-                chunk = await content.readany()
-            if limit.reached:
-                self._refuse_if_broken_off()
-                raise LostError("the answer came too slowly")
-            # Only the waiting counts: a slow disk is not the host's fault.
-            self._waited += self._clock.boot_seconds() - before
-        self._size += len(chunk)
-        if chunk and self._waited >= RATE_SPAN_SECONDS:
-            if self._size < LEAST_RATE_BYTES_PER_SECOND * self._waited:
-                raise LostError("the answer came too slowly")
-            self._waited, self._size = 0.0, 0
-        return chunk
-
-    def _refuse_if_broken_off(self) -> None:
-        """Of chunks that cannot be read aiohttp tells nobody who waits for a body: it closes the connection.
-
-        What is not in chunks may well end with its connection, and is told to have ended a moment after that closes.
-        """
-        if self._chunked and self._connection.closed:
-            raise BrokenAnswerError("the answer is not HTTP")
-
-    def _encoding(self) -> str:
-        """Of the body. What it was packed in for the way, chunks apart, nobody asked for either; none is decoded."""
-        encoding = self.headers.get("content-encoding", "identity").strip().casefold() or "identity"
-        way = self.headers.get("transfer-encoding", "chunked").casefold()
-        return encoding if way in ("chunked", "identity") else f"{encoding}, {way}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +158,7 @@ class Transport:
                 if protocol.should_close:  # it would be taken for the answer, to whichever tenant asks now
                     raise NotSentError("the host said something before it was asked")
                 protocol.set_response_params(
-                    auto_decompress=False, read_until_eof=True, read_bufsize=_SOCKET_READ_BYTES
+                    auto_decompress=False, read_until_eof=True, read_bufsize=SOCKET_READ_BYTES
                 )
                 sent.mark()
                 transport.write(leaving)
