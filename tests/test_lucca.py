@@ -474,6 +474,7 @@ def test_retry_after_is_seconds_or_a_date_or_nothing(headers: dict[str, str], se
         ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("Mon, 01 Jan 2026 00:00:00 +9999", None),
         ("Fri, 31 Dec 9999 23:59:59 -2300", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),  # nothing could be added to it
     ],
 )
 def test_the_hosts_own_time_is_read_in_utc_or_not_at_all(text: str, moment: datetime | None) -> None:
@@ -594,6 +595,11 @@ def test_a_page_or_an_error_is_no_report(
         ("2026-07-05T22:00:00.000Z", "2026-07-06T00:00:00"),
         ("2026-11-23T05:00:00+00:00", "2026-11-23T00:00:00"),
         ("2026-11-22T23:00:00", "2026-11-22T23:00:00"),
+        ("2026-11-22T23:00Z", "2026-11-23T00:00:00"),
+        ("2026-11-23T00:00+01:00", "2026-11-23T00:00:00"),
+        ("2026-11-22T23:00:00+00", "2026-11-23T00:00:00"),
+        ("2026-11-23", "2026-11-23T00:00:00"),
+        ("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59"),
     ],
 )
 def test_an_end_told_in_another_zone_is_the_nearest_midnight(told: str, meant: str) -> None:

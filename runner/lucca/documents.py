@@ -5,6 +5,7 @@ Field names match in any case; an end without zone is local midnight [inferred].
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, time, timedelta
 from typing import Any, Final
 
@@ -13,7 +14,8 @@ import msgspec
 from runner.lucca.troubles import NotContentError
 
 BOM: Final = b"\xef\xbb\xbf"
-_ZONE: Final = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
+_ZONE: Final = re.compile(r"\s*(?:Z|[+-]\d{2}(?::?\d{2})?)$", re.IGNORECASE)
+_DATE_CHARACTERS: Final = 10
 
 
 def object_of(body: bytes) -> Mapping[str, Any]:
@@ -75,13 +77,15 @@ def local_moment(value: object) -> str | None:
     """
     if not isinstance(value, str):
         return None
+    zone = _ZONE.search(value, _DATE_CHARACTERS)
     try:
-        moment = datetime.fromisoformat(value[:19])
+        moment = datetime.fromisoformat(value[: zone.start() if zone else None][:19])
     except ValueError:
         raise NotContentError(expected("a date")) from None
     moment = moment.replace(tzinfo=None)
-    if _ZONE.search(value[19:]) and moment.time() != time.min:
-        moment = datetime.combine((moment + timedelta(hours=12)).date(), time.min)
+    if zone and moment.time() != time.min:
+        with suppress(OverflowError):  # no midnight comes after the last moment of .NET
+            moment = datetime.combine((moment + timedelta(hours=12)).date(), time.min)
     return moment.isoformat(timespec="seconds")
 
 

@@ -20,6 +20,9 @@ _DETAIL_CHARACTERS: Final = 200
 _DETAIL_ITEMS: Final = 5
 _DETAIL_DEPTH: Final = 4  # A few levels are a server's words, a thousand are an attack on the stack.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+_LAST_YEAR: Final = (
+    2999  # A clock that shows more is broken, and there would be nothing to add to its last day.
+)
 _LOGIN: Final = "/identity/login"
 
 
@@ -121,6 +124,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    return moment if moment.year <= _LAST_YEAR else None
