@@ -148,6 +148,81 @@ def test_an_export_that_was_archived_meanwhile_is_nobodys(tmp_path: Path) -> Non
     assert told.jobs["acme/payroll"].state is m.State.POLLING
 
 
+def test_an_export_that_ends_with_the_end_of_days_breaks_no_night(tmp_path: Path) -> None:
+    """.NET's last moment, told in UTC, has no midnight after it. It is a later end than ours all the same."""
+    open_ended = RawBody('{"data": {"items": [{"id": 340, "endsAt": "9999-12-31T23:59:59.9999999Z"}]}}')
+    told = night(
+        tmp_path, [tenant(exports=[export()])], [host(faults=(FaultRule(fault=open_ended, kind="list"),))]
+    )
+    error = told.jobs["acme/payroll"].error
+    assert error is not None
+    assert (told.code, error.code, told.triggers) == (3, m.ErrorCode.SUPERSEDED, [])
+
+
+GONE = FaultRule(fault=Status(404), kind="content", last=10**9)
+DOWN = FaultRule(fault=Status(503), kind="content", last=10**9)
+
+
+def test_an_export_that_was_downloaded_once_is_never_triggered_again_though_it_is_gone_with_its_file(
+    tmp_path: Path,
+) -> None:
+    """Its hours may be paid by now. Staff archive what is done, and a file may be lost long after."""
+    lost = Configuration(triggers=(Trigger(answer=Status(504)),))
+    first = night(tmp_path, [tenant(exports=[export()])], [host(configurations=(lost,))], Setting(kept=True))
+    (file,) = first.files()
+    (first.folder / file).unlink()
+    told = night(tmp_path, [tenant(exports=[export()])], [host(faults=(GONE,))], Setting(kept=True))
+    job = told.jobs["acme/payroll"]
+    assert job.error is not None
+    assert (told.code, job.error.code, len(first.triggers), told.triggers) == (
+        3,
+        m.ErrorCode.NOT_FOUND,
+        1,
+        [],
+    )
+    assert f"export {job.remote_ids[0]}" in job.error.message
+
+
+def test_an_adopted_export_that_staff_replaced_before_it_was_downloaded_stands_in_nobodys_way(
+    tmp_path: Path,
+) -> None:
+    def by_hand(*, archived: bool = False) -> StaffExport:
+        return StaffExport(at_seconds=-60, ends_at=date(2026, 11, 23), archived=archived)
+
+    troubled = host(staff_exports=(by_hand(),), faults=(DOWN,))
+    first = night(
+        tmp_path,
+        [tenant(exports=[export(empty_ok=True)])],
+        [troubled],
+        Setting(kept=True, until_seconds=600.0),
+    )
+    assert first.code == 4
+    (old,) = first.jobs["acme/payroll"].remote_ids
+    replaced = host(
+        staff_exports=(by_hand(archived=True), by_hand()),
+        faults=(FaultRule(fault=Status(404), kind="content", last=2),),
+    )
+    told = night(tmp_path, [tenant(exports=[export(empty_ok=True)])], [replaced], Setting(kept=True))
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, told.triggers) == (0, m.State.DOWNLOADED, [])
+    assert job.remote_ids > (old,)
+
+
+def test_of_two_exports_the_one_that_staff_archived_does_not_keep_back_the_other(tmp_path: Path) -> None:
+    twins = (StaffExport(at_seconds=-60, ends_at=date(2026, 11, 23)),) * 2
+    first = night(
+        tmp_path,
+        [tenant(exports=[export(empty_ok=True)])],
+        [host(staff_exports=twins, faults=(DOWN,))],
+        Setting(kept=True, until_seconds=600.0),
+    )
+    _, other = first.jobs["acme/payroll"].remote_ids
+    gone = host(staff_exports=twins, faults=(FaultRule(fault=Status(404), kind="content", last=2),))
+    told = night(tmp_path, [tenant(exports=[export(empty_ok=True)])], [gone], Setting(kept=True))
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, job.remote_ids, told.triggers) == (0, m.State.DOWNLOADED, (other,), [])
+
+
 def test_a_refusal_to_tell_the_end_is_a_definite_no(tmp_path: Path) -> None:
     refusing = host(bare_lists=True, faults=(FaultRule(fault=Status(403), kind="item", last=9),))
     told = night(tmp_path, [tenant(exports=[export()])], [refusing])

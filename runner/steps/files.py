@@ -77,10 +77,10 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
             raise
         if job.live.missed_path is None:
             return Outcome((ev.PathMissed(doubled),))
-        if job.triggers and remote_id not in job.live.known:
-            # Only the POST's answer told this number. What our POST made will be in the list.
+        if remote_id not in job.live.known and not _downloaded_before(job):
+            # Only the POST's answer told this number, or a list of another night: the list tells what is there now.
             return Outcome((ev.Misattributed(remote_id, None, exists=False),))
-        raise
+        raise lucca.RefusedError(refusal.code, f"export {remote_id}, {refusal.detail}") from None
     except content.NotContentError as error:
         raise lucca.NotContentError(error.reason) from None
     except _NotOursError as other:
@@ -88,6 +88,11 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     await tools.memory.remember_doubled(spec.domain, doubled)
     told = m.Content(remote_id, spooled.result.entries, spooled.result.starts_at)
     return Outcome((ev.Fetched(replace(staged, content=told)),))
+
+
+def _downloaded_before(job: m.Job) -> bool:
+    """Whether somebody may have paid by it: what was there once and is gone now must not be triggered again."""
+    return any(transition.state is m.State.DOWNLOADED for transition in job.history)
 
 
 async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:
