@@ -35,8 +35,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def answer(document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """The one JSON document of `--json`."""
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
+    """The one JSON document of `--json`; where the terminal's letters are not those of JSON, in plain ones."""
+    plain = sys.stdout.encoding.lower() not in ("utf-8", "utf8")
+    json.dump(document, sys.stdout, ensure_ascii=plain, indent=2)
     sys.stdout.write("\n")
     sys.stdout.flush()
 

@@ -120,16 +120,26 @@ def test_a_manifest_that_means_harm_is_refused_within_seconds(tmp_path: Path, na
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("locale", ["utf-8:strict", "utf-8:surrogateescape"], ids=["a language's", "plain C"])
+@pytest.mark.parametrize(
+    "locale",
+    ["utf-8:strict", "utf-8:surrogateescape", "latin-1:strict"],
+    ids=["a language's", "plain C", "an old one's"],
+)
 def test_a_file_whose_name_is_no_utf_8_is_told_in_whole_json(tmp_path: Path, locale: str) -> None:
     (tmp_path / "tenants.yaml").write_text(clients(client(), include="clients.d/*"), encoding="utf-8")
     (tmp_path / "clients.d").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/clients.d/caf\xe9.yaml")).write_text("tenants: 1\n", "ascii")
-    with Bureau(tmp_path).start("plan", "--date", NIGHT, "--json", PYTHONIOENCODING=locale) as started:
+    bureau = Bureau(tmp_path)
+    bureau.environ["PYTHONIOENCODING"] = locale
+    with bureau.start("plan", "--date", NIGHT, "--json") as started:
         told = started.end(30)
     assert told.code == 3
     (problem,) = told.json()["problems"]
     assert problem["message"].startswith("clients.d/caf\udce9.yaml:1:10: ")
+    quietly = ("-c", '"$0" plan --only café --json 2>/dev/null', str(RUNNER))
+    with bureau.start(*quietly, program="/bin/sh") as started:
+        told = started.end(30)
+    assert "--only café: " in told.json()["error"]["message"]
 
 
 def test_one_clients_pipe_stops_nobody_else(tmp_path: Path) -> None:
