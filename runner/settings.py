@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from difflib import get_close_matches
@@ -27,6 +28,9 @@ from runner.hosts import parse_suffix
 from runner.options import BY_NAME, ENV_PREFIX, SETTINGS
 
 DURATION_MAX_SECONDS = 31 * 86400.0
+NO_HOME = (
+    "what the ~ stands for is not known here: there is no such user, or no home; write the path without it"
+)
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = r"[0-9]{1,9}(?:[.,][0-9]{1,9})?"
@@ -38,6 +42,7 @@ _ISO = re.compile(
 _ISO_SECONDS = (7 * 86400.0, 86400.0, 3600.0, 60.0, 1.0)
 _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _LOCALTIME = Path("/etc/localtime")
+_GROUP_MAX = 2**32 - 2  # the one above means "leave it" to the system
 # Named on the page of settings, but of a later version: a word is due to whoever sets one already.
 _PLANNED = ("RUNNER_METRICS_FILE", "RUNNER_WORKER_TIMEOUT")
 
@@ -211,7 +216,10 @@ def _parse_text(text: str) -> str:
 
 
 def _parse_path(text: str) -> Path:
-    return Path(_parse_text(text)).expanduser()
+    try:
+        return Path(_parse_text(text)).expanduser()
+    except RuntimeError:
+        raise ValueError(NO_HOME) from None
 
 
 def _read_by(parse: Callable[[str], object]) -> BeforeValidator:
@@ -275,7 +283,7 @@ class Settings(BaseSettings):
         if "state" in values:
             return values
         output = str(values.get("output", cls.model_fields["output"].default)).strip() or "output"
-        return {**values, "state": str(Path(output).expanduser() / ".runner" / "journal.db")}
+        return {**values, "state": str(Path(output) / ".runner" / "journal.db")}
 
     def output_group_id(self) -> int | None:
         """The number of the group that may read the output; None if there is none.
@@ -285,7 +293,7 @@ class Settings(BaseSettings):
         """
         if self.output_group is None:
             return None
-        if self.output_group.isascii() and self.output_group.isdigit():
+        if re.fullmatch(r"[0-9]{1,10}", self.output_group) and int(self.output_group) <= _GROUP_MAX:
             return int(self.output_group)
         try:
             return grp.getgrnam(self.output_group).gr_gid
@@ -339,7 +347,8 @@ def unknown_settings(
     """Warnings of RUNNER_… variables that mean nothing, in the environment or in `.env`."""
     names = set(os.environ if environ is None else environ)
     if env_file is not None and env_file.is_file():
-        names |= set(dotenv_values(env_file))
+        with suppress(OSError, UnicodeDecodeError):  # `load_settings` tells it
+            names |= set(dotenv_values(env_file))
     known = tuple(setting.env for setting in SETTINGS)
     return [
         f"{name} is not built yet and has no effect"

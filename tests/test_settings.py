@@ -172,6 +172,8 @@ def test_variables_that_mean_nothing_are_warned_of() -> None:
         ("allowed_hosts", "a.test:80"),
         ("gateway", "hunter2"),
         ("output", " "),
+        ("output", "~no-such-user-here/output"),
+        ("manifest", "~no-such-user-here/tenants.yaml"),
         ("state", "a\0b"),
     ],
 )
@@ -199,6 +201,7 @@ def test_a_word_that_is_near_is_named() -> None:
 def test_a_file_of_settings_that_is_no_text_is_refused() -> None:
     Path(".env").write_bytes(b"RUNNER_OUTPUT=\xff\n")
     assert refusal({}) == ".env is not text in UTF-8"
+    assert unknown_settings({}) == []  # and nothing else is said of it
 
 
 def test_a_file_of_settings_that_may_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +368,8 @@ def test_the_output_group_is_looked_up_by_name_or_number() -> None:
     assert load_settings({"output_group": "1234"}).output_group_id() == 1234
     with pytest.raises(UsageError, match=r"RUNNER_OUTPUT_GROUP: there is no group no-such-group"):
         load_settings({"output_group": "no-such-group"}).output_group_id()
+    with pytest.raises(UsageError, match=r"there is no group 4294967295"):
+        load_settings({"output_group": "4294967295"}).output_group_id()
 
 
 def test_hosts_are_read_from_a_list() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from runner.app.tell import say
 from runner.clock import SystemClock
+from runner.dates import FIRST_YEAR, LAST_YEAR
 from runner.errors import UsageError
 from runner.manifest import Manifest, load_manifest
-from runner.settings import Settings, load_settings, unknown_settings
+from runner.settings import NO_HOME, Settings, load_settings, unknown_settings
 
 
 def settings_of(flags: dict[str, str]) -> Settings:
@@ -26,22 +27,28 @@ def batch_date(text: str | None, settings: Settings) -> date:
     """The batch date: `--date`, or today where the settings live.
 
     Raises:
-        UsageError: not a date.
+        UsageError: not a date, or none that the rules reckon with.
     """
     if text is None:
         return SystemClock().now().wall.astimezone(settings.timezone).date()
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a date has no zone
+        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a date has no zone
     except ValueError:
         raise UsageError(f"--date {text[:40]}: expected a date as YYYY-MM-DD") from None
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise UsageError(f"--date {text}: the year is not between {FIRST_YEAR} and {LAST_YEAR}")
+    return day
 
 
 def journal_path(settings: Settings) -> Path:
     """Where the journal is.
 
     Raises:
-        UsageError: it is not a file.
+        UsageError: it is not a file, or below the home of nobody.
     """
     if "://" in settings.state:
         raise UsageError("RUNNER_STATE: a journal on a server is not built yet; give a path on a local disk")
-    return Path(settings.state).expanduser()
+    try:
+        return Path(settings.state).expanduser()
+    except RuntimeError:
+        raise UsageError(f"RUNNER_STATE: {NO_HOME}") from None
