@@ -245,9 +245,11 @@ def sandbox(
         str | None, typer.Argument(help="A scenario file; left out: the demo's tenants.")
     ] = None,
     *,
-    port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1; 0 takes a free one.")] = 8090,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where to listen on 127.0.0.1; 0 takes a free one.")
+    ] = 8090,
     seed: Annotated[int, typer.Option(help="What its chance begins from.")] = 1,
-    tenants: Annotated[int, typer.Option(help="How many tenants the demo has.")] = 36,
+    tenants: Annotated[int, typer.Option(min=1, help="How many tenants the demo has.")] = 36,
     write: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write the manifest and keys to match here.")
     ] = None,

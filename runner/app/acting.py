@@ -35,7 +35,8 @@ from runner.summary import run_document, verdict_line
 from runner.transport import Timeouts, Transport
 from runner.turns import Limits
 
-_LABEL = re.compile(r"[a-z0-9][a-z0-9_-]*/[a-z0-9][a-z0-9_-]*")
+_CHOSEN = re.compile(r"[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)?")
+_MARK = "# Written by `runner sandbox`, which will write over it.\n"
 
 
 def run(flags: dict[str, str], selection: Selection, date_text: str | None, *, as_json: bool) -> int:
@@ -127,8 +128,13 @@ def retry(
     as_json: bool,
 ) -> int:
     """`runner retry`: failed jobs are pending again, their triggers counted anew. Sends nothing."""
-    if manifest_given is not None and _LABEL.fullmatch(manifest_given) and not Path(manifest_given).exists():
-        # `runner retry acme/payroll` is what one types; a job is no manifest.
+    if manifest_given is not None and not Path(manifest_given).expanduser().exists():
+        # `runner retry acme/payroll` or `runner retry acme` is what one types; neither is a manifest. Nor must a slip
+        # open every client's jobs.
+        if not _CHOSEN.fullmatch(manifest_given):
+            raise UsageError(
+                f"{manifest_given}: no such manifest; name what to retry as TENANT or TENANT/JOB"
+            )
         flags.pop("manifest", None)
         selection = Selection((*selection.only, manifest_given), selection.tags, selection.kind)
     settings = settings_of(flags)
@@ -155,7 +161,7 @@ async def _retry(
 ) -> list[str]:
     now = SystemClock().now()
     today = batch_date(None, settings)
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    who = f"{_user()}@{socket.gethostname()}"
     retried: list[str] = []
     async with hold_journal(settings) as journal:
         jobs = [job for job in await journal.failed_with(list(ErrorCode)) if night in (None, job.spec.due)]
@@ -168,6 +174,13 @@ async def _retry(
             await journal.record(after, today, happened(Retried.__name__, job, after, now.wall, note))
             retried.append(f"{job.label} of {spec.due.isoformat()}")
     return retried
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"
 
 
 def init(flags: dict[str, str], *, as_json: bool) -> int:
@@ -202,13 +215,7 @@ def sandbox(scenario: str | None, *, port: int, seed: int, tenants: int, write: 
     today = SystemClock().now().wall.date()
     played = load_scenario(Path(scenario)) if scenario else demo_scenario(seed, tenants=tenants, date=today)
     if write is not None:
-        folder = Path(write)
-        (folder / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "tenants.yaml").write_text(scenario_manifest(played, "file"), encoding="utf-8")
-        for path, key in scenario_keys(played, "file").items():
-            file = os.open(folder / path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(file, "w", encoding="utf-8") as opened:
-                opened.write(key)
+        _write_to_match(Path(write), scenario_manifest(played, "file"), scenario_keys(played, "file"))
 
     def ready(number: int) -> None:
         where = f" {Path(write) / 'tenants.yaml'}" if write else " MANIFEST"
@@ -226,3 +233,25 @@ def sandbox(scenario: str | None, *, port: int, seed: int, tenants: int, write: 
     except OSError as error:
         raise UsageError(f"--port {port}: {error.strerror}") from None
     return 0
+
+
+def _write_to_match(folder: Path, manifest: str, keys: dict[str, str]) -> None:
+    """Write the manifest and the keys with which to meet a sandbox, over those of an earlier one alone."""
+    place = folder / "tenants.yaml"
+    try:
+        if not (place.exists() and place.read_bytes().startswith(_MARK.encode())):
+            for path in (place, *(folder / name for name in keys)):
+                if path.exists():
+                    raise UsageError(
+                        f"--write: {path} exists already, and the sandbox did not write it; name another folder"
+                    )
+        (folder / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+        place.write_text(_MARK + manifest, encoding="utf-8")
+        for name, key in keys.items():
+            file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(file, "w", encoding="utf-8") as opened:
+                opened.write(key)
+    except OSError as error:
+        raise StorageError(
+            f"--write: {error.filename or folder} could not be written: {error.strerror}"
+        ) from None

@@ -98,6 +98,12 @@ def test_every_command_has_help(fresh: Bureau, name: str) -> None:
         ("run", "--retrigger-after", "soon"),
         ("run", "--gateway", "http://lucca.example.com"),
         ("plan", "--only", "nobody"),
+        ("plan", "--date", "0001-01-01"),
+        ("check", "--date", "3000-01-01"),
+        ("status", "--state", "~no-such-user-here/journal.db"),
+        ("run", "--output-group", "4294967296"),
+        ("retry", "Acme"),
+        ("retry", "missing.yaml"),
         ("explain", "acme"),
         ("schema", "night"),
     ],
@@ -255,6 +261,33 @@ def test_a_person_can_try_everything_against_the_sandbox(tmp_path: Path) -> None
         assert stat.S_IMODE((tmp_path / "lucca/keys/acme").stat().st_mode) == 0o600
         sandbox.signal(signal.SIGINT)
         assert sandbox.end().code in (0, 130)
+
+
+@pytest.mark.parametrize("stands", ["tenants.yaml", "keys/acme"])
+def test_the_sandbox_writes_over_nothing_but_its_own(tmp_path: Path, stands: str) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / stands).write_text("somebody's own", "utf-8")
+    (tmp_path / "scenario.yaml").write_text("tenants: [{domain: acme.ilucca.net}]\n", "utf-8")
+    told = Bureau(tmp_path).command("sandbox", "scenario.yaml", "--port", "0", "--write", ".")
+    assert (told.code, (tmp_path / stands).read_text("utf-8")) == (2, "somebody's own")
+    for _ in range(2):
+        with Bureau(tmp_path).start("sandbox", "scenario.yaml", "--port", "0", "--write", "lucca") as sandbox:
+            assert sandbox.process.stderr is not None
+            assert "listens at" in sandbox.process.stderr.readline()
+
+
+@pytest.mark.parametrize(
+    "arguments, code",
+    [(("--port", "99999"), 2), (("--port", "-1"), 2), (("--tenants", "0"), 2), (("--write", "file"), 6)],
+    ids=str,
+)
+def test_a_sandbox_that_cannot_be_is_told_in_words(
+    tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    (tmp_path / "file").touch()
+    told = Bureau(tmp_path).command("sandbox", *arguments)
+    assert told.code == code
+    assert "internal error" not in told.err
 
 
 # --- a run, and how it ends ------------------------------------------------------------------------------------------
@@ -463,13 +496,36 @@ def test_failed_jobs_are_tried_again_when_a_person_says_so(tmp_path: Path) -> No
         assert bureau.run(**settings).code == 3
         assert len(served.triggers()) == 1
         assert bureau.command("retry", "acme/nothing").code == 2
+        assert bureau.command("retry", "nobody").code == 2
         told = bureau.command("retry", "acme/payroll", "--reason", "seen with Lucca", "--json")
         assert (told.code, len(told.json()["retried"])) == (0, 1)
         assert bureau.command("retry").code == 0
+        assert bureau.command("retry", "acme", "--json").json() == {"retried": []}
         story = bureau.command("explain", "acme/payroll", "--json").json()
         assert "seen with Lucca" in json.dumps(story["events"])
         assert bureau.run(**settings).code == 0
         assert len(served.triggers()) == 2
+
+
+def test_who_has_no_name_on_this_machine_may_decide_too(tmp_path: Path) -> None:
+    scenario = Scenario(tenants=(MOODS["key_refused"]("acme.ilucca.net", DEFAULT_DATE),))
+    # As in a container that was given a number for its user.
+    nameless = (
+        "import os, pwd\n"
+        "def unknown(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = unknown\n"
+        "for name in ('LOGNAME', 'USER', 'LNAME', 'USERNAME'): os.environ.pop(name, None)\n"
+        "from runner.cli import main; main()"
+    )
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        assert bureau.run().code == 3
+        with bureau.start("-c", nameless, "retry", "acme", program=sys.executable) as started:
+            told = started.end()
+        assert told.code == 0, told.err
+        events = bureau.command("explain", "acme/payroll", "--json").json()["events"]
+        assert f"by uid {os.getuid()}@" in events[-1]["note"]
 
 
 def test_what_was_refused_is_taken_up_again_and_not_within_the_hour(tmp_path: Path) -> None:
