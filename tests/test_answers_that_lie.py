@@ -239,7 +239,7 @@ def test_a_list_and_a_content_that_differ_about_the_end_are_a_bad_answer(tmp_pat
     job = told.jobs["acme/payroll"]
     assert job.error is not None
     assert job.error.code is m.ErrorCode.BAD_ANSWER
-    assert "the list and the content tell different ends" in job.error.message
+    assert "its content tells another end than was told before" in job.error.message
     assert told.files() == {}
 
 

@@ -183,6 +183,21 @@ def test_an_export_that_was_downloaded_once_is_never_triggered_again_though_it_i
     assert f"export {job.remote_ids[0]}" in job.error.message
 
 
+def test_an_export_that_was_downloaded_once_is_never_triggered_again_though_it_tells_another_end_now(
+    tmp_path: Path,
+) -> None:
+    first = night(tmp_path, [tenant(exports=[export()])], setting=Setting(kept=True))
+    (file,) = first.files()
+    (first.folder / file).unlink()
+    (id_,) = first.jobs["acme/payroll"].remote_ids
+    other = RawBody(f'{{"data": {{"id": {id_}, "endsAt": "2026-11-16T00:00:00", "entries": []}}}}')
+    lying = host(faults=(FaultRule(fault=other, kind="content", last=10**9),))
+    told = night(tmp_path, [tenant(exports=[export()])], [lying], Setting(kept=True))
+    job = told.jobs["acme/payroll"]
+    assert job.error is not None
+    assert (told.code, job.error.code, told.triggers) == (3, m.ErrorCode.BAD_ANSWER, [])
+
+
 def test_an_adopted_export_that_staff_replaced_before_it_was_downloaded_stands_in_nobodys_way(
     tmp_path: Path,
 ) -> None:

@@ -56,8 +56,8 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
             None,
             ends_text(job),
         ):
-            if job.live.known.get(remote_id) == ends_text(job):
-                raise lucca.NotContentError("the list and the content tell different ends")
+            if job.live.known.get(remote_id) == ends_text(job) or _downloaded_before(job):
+                raise lucca.NotContentError("its content tells another end than was told before")
             raise _NotOursError(ends_at if told.configuration_id in (None, spec.configuration_id) else None)
         return told
 
