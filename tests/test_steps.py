@@ -136,6 +136,31 @@ def test_a_late_first_export_is_found_though_a_later_number_was_seen_before_the_
     assert theirs > job.remote_ids[0]
 
 
+@pytest.mark.parametrize("bare_lists", [False, True])
+def test_behind_hundreds_of_strangers_ours_is_found_by_every_poll(bare_lists: bool, tmp_path: Path) -> None:
+    """The polls before ours came have read every line of the first pages."""
+    crowd = tuple(StaffExport(at_seconds=5.0 + n, ends_at=date(2026, 11, 16)) for n in range(230))
+    busy = host(
+        bare_lists=bare_lists,
+        staff_exports=crowd,
+        configurations=(Configuration(trigger=Trigger(seconds=900.0, answer=Status(504))),),
+    )
+    told = night(tmp_path, [tenant(exports=[export()])], [busy])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(told.triggers)) == (0, m.State.DOWNLOADED, 1)
+    assert len(job.foreign_ids) == len(crowd)
+
+
+def test_a_server_that_shows_the_same_full_page_for_ever_is_asked_for_it_twice_a_poll(tmp_path: Path) -> None:
+    lines = ", ".join(f'{{"id": {400 + n}, "endsAt": "2026-11-16T00:00:00"}}' for n in range(100))
+    page = FaultRule(fault=RawBody(f'{{"data": {{"items": [{lines}]}}}}'), kind="poll", last=10**9)
+    pageless = host(faults=(page,), configurations=(Configuration(trigger=Trigger(answer=Status(504))),))
+    told = night(tmp_path, [tenant(exports=[export()])], [pageless], Setting(until_seconds=1800.0))
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(job.foreign_ids)) == (4, m.State.POLLING, 100)
+    assert 2 * 60 <= len(told.asked("poll")) <= 2 * 66
+
+
 def test_an_export_that_was_archived_meanwhile_is_nobodys(tmp_path: Path) -> None:
     gone = host(
         bare_lists=True,

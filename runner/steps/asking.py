@@ -38,13 +38,15 @@ async def survey(job: m.Job, tools: Tools) -> Outcome:
 
 async def poll(job: m.Job, tools: Tools) -> Outcome:
     """Look at what came above the baseline."""
-    baseline, seen = job.baseline_id or 0, job.live.known
-    answer = await ask(tools, lucca.exports_after(export_of(job).configuration_id, baseline, job.live.listed))
+    baseline, listed = job.baseline_id or 0, job.live.listed
+    answer = await ask(tools, lucca.exports_after(export_of(job).configuration_id, baseline, listed))
     lines = lucca.read_export_list(answer.body)
     items = tuple(m.Sighting(line.id, line.ends_at) for line in lines if line.id > baseline)
-    # A server that ignores the page would answer the same for ever.
-    news = any(item.id not in seen for item in items)
-    complete = len(lines) < lucca.LOOK_BACK or not news
+    # A server that ignores the page would show its first line for ever. That all of it is known proves nothing: an
+    # earlier poll may have read it, and ours comes last.
+    first = min((id_ for id_ in job.live.known if id_ > baseline), default=0)
+    again = listed > 0 and any(item.id <= first for item in items)
+    complete = len(lines) < lucca.LOOK_BACK or not items or again
     return Outcome((ev.Listed(items, complete=complete, server_date=lucca.server_date(answer.headers)),))
 
 
