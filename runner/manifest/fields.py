@@ -209,7 +209,10 @@ def string(node: Node) -> str:
     if type(node) is Scalar and node.plain and _TYPED.fullmatch(text):
         refuse(node, f'YAML takes this for something else than a text: write it in quotes ("{text[:40]}")')
     if not text.strip() or len(text) > TEXT_MAX_CHARS or not text.isprintable():
-        refuse(node, f"one line of 1 to {TEXT_MAX_CHARS} characters is expected here")
+        refuse(
+            node,
+            f"one line of 1 to {TEXT_MAX_CHARS} characters is expected here, all of them visible or plain spaces",
+        )
     return text
 
 

@@ -121,6 +121,7 @@ class Document:
     root: Node
 
     def __init__(self, content: bytes) -> None:
+        self._content = content
         self._next_event: Callable[[], Any] = CParser(content).get_event
         self._events_left = EVENTS_MAX
 
@@ -139,9 +140,16 @@ class Document:
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             raise UnusableFileError(f"not YAML: {error.problem}", *place) from None
         except ReaderError as error:
-            raise UnusableFileError(f"not YAML: {error.reason}", 1, 1) from None
+            to_do = "; save the file as UTF-8" if "UTF-8" in error.reason else ""
+            place = self._place_of(error.position)
+            raise UnusableFileError(f"not YAML: {error.reason}{to_do}", *place) from None
         except (YAMLError, UnicodeError, ValueError):
             raise UnusableFileError("not YAML", 1, 1) from None
+
+    def _place_of(self, position: int) -> tuple[int, int]:
+        """Line and column of what cannot be read; libyaml counts the bytes before it, those of half a character too."""
+        before = self._content[:position].decode("utf-8", "ignore")
+        return before.count("\n") + 1, len(before) - before.rfind("\n")
 
     def _items_of(self, key: str) -> Iterator[Node]:
         self._next_event()  # the stream's start
