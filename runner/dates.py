@@ -215,7 +215,7 @@ def parse_period(text: str) -> Period:
     if text not in PERIOD_NAMES:
         message = (
             f"not a period ({', '.join(PERIOD_NAMES)}, or {{starts_on: 2026-11-01, ends_on: 2026-11-30}})"
-            f"{did_you_mean(text, PERIOD_NAMES)}"
+            f"{did_you_mean(text.lower().replace('last', 'previous'), PERIOD_NAMES)}"
         )
         raise ValueError(message)
     return Period(text)

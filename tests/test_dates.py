@@ -184,6 +184,9 @@ def test_a_period_that_does_not_exist_is_told_with_what_is_near() -> None:
         parse_period("previous-months")
     with pytest.raises(ValueError, match="did you mean yesterday"):
         parse_period("Yesterday")
+    for text in ("last-month", "lastMonth", "last_month"):  # by its letters this-month is nearer
+        with pytest.raises(ValueError, match="did you mean previous-month"):
+            parse_period(text)
 
 
 def test_a_report_is_due_by_its_period_when_nothing_is_said() -> None:
