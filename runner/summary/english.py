@@ -175,7 +175,7 @@ WORDS = {
     "error.superseded.what": "Lucca already holds a later export of the same configuration. The hours of this "
     "period are probably in it: so that nothing is counted twice, nothing more was asked for.",
     "error.superseded.todo": "Open that later export in Lucca and make sure that the hours of the period are "
-    "there before you run payroll. Then tell the technical team, who will close this line.",
+    "there before you run payroll. Then tell the technical team.",
     "error.unreachable.title": "Lucca address not found",
     "error.unreachable.what": "This client's Lucca address does not exist, or its security certificate is not "
     "valid.",

@@ -181,7 +181,7 @@ WORDS = {
     "error.superseded.what": "Lucca contient déjà un export plus récent de la même configuration. Les heures de "
     "cette période y sont sans doute comprises : pour ne rien compter deux fois, rien de plus n'a été demandé.",
     "error.superseded.todo": "Ouvrez cet export plus récent dans Lucca et vérifiez que les heures de la période "
-    "y sont, avant de lancer la paie. Prévenez ensuite l'équipe technique, qui classera cette ligne.",
+    "y sont, avant de lancer la paie. Prévenez ensuite l'équipe technique.",
     "error.unreachable.title": "Adresse Lucca introuvable",
     "error.unreachable.what": "L'adresse Lucca de ce client n'existe pas, ou son certificat de sécurité n'est "
     "pas valable.",
