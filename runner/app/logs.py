@@ -1,6 +1,7 @@
 """The log's shape: structured events on stderr. Only `run` has any; the other verbs do not wait for its imports."""
 
 import logging
+import os
 import sys
 from typing import Any, TextIO
 
@@ -22,7 +23,7 @@ def log_to_stderr(log_format: str, level: str, stream: TextIO | None = None) -> 
         ]
     else:
         plain = structlog.dev.plain_traceback
-        colors = (stream or sys.stderr).isatty()
+        colors = (stream or sys.stderr).isatty() and not os.environ.get("NO_COLOR")
         processors += [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     structlog.configure(
         processors=processors,

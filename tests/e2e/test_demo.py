@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 
+from runner.app.logs import log_to_stderr
 from runner.manifest import load_manifest
 from tests.e2e.bureau import RUNNER
 
@@ -115,6 +117,26 @@ def test_on_a_terminal_the_night_is_followed_live_and_ctrl_c_ends_it(tmp_path: P
         sandbox.terminate()
         sandbox.communicate(timeout=60)
     assert sandbox.returncode in (0, -signal.SIGTERM, 143)
+
+
+@pytest.mark.parametrize("no_color, colours", [("", True), ("1", False)], ids=["with colours", "without"])
+def test_who_wants_no_colours_gets_none(
+    no_color: str, colours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    terminal, inside = pty.openpty()
+    before = structlog.get_config()
+    with os.fdopen(inside, "w", encoding="utf-8") as stream:
+        log_to_stderr("console", "info", stream)
+        try:
+            structlog.get_logger("runner").info("job.downloaded", job="acme/payroll")
+        finally:
+            structlog.configure(**before)
+        stream.flush()
+        shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"job.downloaded" in shown
+    assert (b"\x1b[" in shown) is colours
 
 
 def read_until(terminal: int, word: bytes, *, seconds: float) -> bytes:
