@@ -313,6 +313,12 @@ def test_a_later_export_is_named() -> None:
     assert "n° 305" in plain(read(night(job)).section("act"))
 
 
+def test_one_of_several_is_told_in_the_number_of_its_language() -> None:
+    both = night(export(), export(state=State.FAILED, code=ErrorCode.REJECTED))
+    assert verdict_line(both, "en").startswith("1 of 2 exports has arrived.")
+    assert verdict_line(both, "fr").startswith("1 export sur 2 est arrivé.")
+
+
 def test_one_day_is_told_as_a_day_and_no_period_as_the_templates_own() -> None:
     day = good_night().date
     assert "the day of Tuesday 24 November 2026" in plain(read(night(report(days=(day, day))), "en").text)

@@ -172,7 +172,8 @@ def _arrivals(jobs: Sequence[Job], arrived: int, words: Phrasebook, *, running: 
     if not jobs:
         return words("verdict.none")
     total = words.number(len(jobs))
-    things = _things(jobs, arrived, words)
+    # `1 export sur 2`, `1 of 2 exports`: in English the noun goes with the number next to it.
+    things = _things(jobs, arrived if words.language == "fr" else len(jobs), words)
     if running:
         return words.count("verdict.so_far", arrived, total=total, things=things)
     if not arrived:
