@@ -188,7 +188,7 @@ class Nightly:
     def problems(self) -> list[Problem]:
         """The manifest's faults that concern the selection."""
         selection = self._order.selection
-        return [p for p in self._order.manifest.problems if selection.takes_tenant(p.tenant)]
+        return [p for p in self._order.manifest.problems if selection.concerns(p)]
 
     def jobs(self) -> list[m.Job]:
         """Every job that is due on this date or was worked on by a run of it, as it stands."""

@@ -36,7 +36,7 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
     told = list(zip(chosen, states, strict=True))
     open_ = [p for p, state in told if state not in ("downloaded", "skipped")]
     requests, minutes = _effort(open_, settings.requests_per_minute)
-    problems = [p for p in manifest.problems if selection.takes_tenant(p.tenant)]
+    problems = [p for p in manifest.problems if selection.concerns(p)]
     if as_json:
         answer(
             {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.errors import UsageError
-from runner.manifest import Manifest, Tenant
+from runner.manifest import Manifest, Problem, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Selection:
         tagged = not self.tags or not set(self.tags).isdisjoint(tags)
         return named and tagged and self.kind in (None, kind)
 
-    def takes_tenant(self, tenant: str | None) -> bool:
-        """Whether a fault of this tenant concerns what is chosen. Its tags and jobs are not known."""
-        if not self.only:
-            return True
-        return tenant is not None and tenant in {name.partition("/")[0] for name in self.only}
+    def concerns(self, problem: Problem) -> bool:
+        """Whether a tenant's fault concerns what is chosen. Its jobs are not known, and not always its tags."""
+        named = not self.only or problem.tenant in {name.partition("/")[0] for name in self.only}
+        tagged = not self.tags or problem.tags is None or not set(self.tags).isdisjoint(problem.tags)
+        return named and tagged
 
     def check(self, manifest: Manifest) -> None:
         """Refuse a choice, or a part of `--only`, that matches nothing: it is a slip.
@@ -59,7 +59,7 @@ class Selection:
             if not any(name in (tenant.name, f"{tenant.name}/{job}") for tenant, job, _ in jobs):
                 raise UsageError(f"--only {name}: no such tenant or job in {manifest.path}")
         if not any(self._takes(tenant, job, kind) for tenant, job, kind in jobs):
-            reasons = "\n".join(p.message for p in manifest.problems if self.takes_tenant(p.tenant))
+            reasons = "\n".join(p.message for p in manifest.problems if self.concerns(p))
             raise UsageError("the selection matches no job" + (f":\n{reasons}" if reasons else ""))
 
     def _takes(self, tenant: Tenant, job: str, kind: str) -> bool:

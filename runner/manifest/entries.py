@@ -29,7 +29,7 @@ from runner.manifest.fields import (
     word,
 )
 from runner.manifest.model import ExportEntry, ReportEntry, Tenant
-from runner.manifest.nodes import Mapping, Node
+from runner.manifest.nodes import Mapping, Node, Scalar
 from runner.manifest.templates import inline_template, template_from
 
 REQUESTS_PER_MINUTE_MAX = 100_000
@@ -152,6 +152,17 @@ class Entries:
             base_dir=self.base_dir,
             place=self._place(node, at),
         )
+
+    def tags(self, node: Node, defaults: MappingABC[str, Any]) -> tuple[str, ...] | None:
+        """The tags of an entry that may be wrong elsewhere; None where they are wrong themselves."""
+        if type(node) is not Mapping:
+            return None
+        own = [value for key, value in node.pairs if type(key) is Scalar and key.text == "tags"]
+        try:
+            tags: tuple[str, ...] = self._tenant["tags"](own[0]) if own else defaults.get("tags", ())
+        except InvalidError:
+            return None
+        return tags if len(own) < 2 else None
 
     def _place(self, node: Node, path: str) -> str:
         return f"{self.file}:{node.line}:{node.column}: {path}"

@@ -155,8 +155,8 @@ class _Loader:
             try:
                 self.tenants.append(entries.tenant(node, at, defaults))
             except InvalidError as error:
-                name = _good_name(node)
-                self.problems += [Problem(name, fault.told(entries.file)) for fault in error.under(at)]
+                name, tags = _good_name(node), entries.tags(node, defaults)
+                self.problems += [Problem(name, fault.told(entries.file), tags) for fault in error.under(at)]
 
     def _claim_name(self, node: Node, file: str, at: str) -> None:
         """Stop the run if another tenant has this name already."""

@@ -16,10 +16,12 @@ class Problem(Struct, frozen=True, gc=False):
     Attributes:
         tenant: its name; None where there is no good one.
         message: `tenants.yaml:LINE:COLUMN: tenants[1].exports[0].ends_at: …`, free of secrets.
+        tags: its tags, by which it may be chosen; None where they cannot be read.
     """
 
     tenant: str | None
     message: str
+    tags: tuple[str, ...] | None = None
 
 
 class ExportEntry(Struct, frozen=True, gc=False):

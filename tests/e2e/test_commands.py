@@ -320,6 +320,21 @@ def test_tags_choose_tenants(fresh: Bureau, served: Lucca) -> None:
     assert [path.split("/")[0] for path in fresh.data_files()] == ["acme", "acme"]
 
 
+@pytest.mark.parametrize(
+    "tags, code",
+    [("[weekly]", 0), ("[monthly]", 3), ("monthly", 3), ("[weekly]\n    tags: [monthly]", 3)],
+    ids=str,
+)
+def test_only_the_selected_tenants_faults_count(fresh: Bureau, tags: str, code: int) -> None:
+    path = fresh.folder / "tenants.yaml"
+    text = path.read_text("utf-8").replace("  - name: acme\n", "  - name: acme\n    tags: [monthly]\n")
+    path.write_text(f"{text}  - name: hooli\n    tags: {tags}\n    sinc: 2026-11-01\n  - 5\n", "utf-8")
+    assert fresh.command("plan", "--date", NIGHT, "--only", "acme").code == 0
+    assert fresh.command("plan", "--date", NIGHT).code == 3
+    path.write_text(path.read_text("utf-8").removesuffix("  - 5\n"), "utf-8")
+    assert fresh.command("plan", "--date", NIGHT, "--tag", "monthly").code == code
+
+
 def test_where_nothing_is_due_nothing_changes(done: Bureau, served: Lucca) -> None:
     before = {path: path.read_bytes() for path in done.night().glob("*/*")}
     sums, jobs, requests = (done.night() / "SHA256SUMS").read_bytes(), done.jobs(), served.requests()
