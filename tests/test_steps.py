@@ -161,6 +161,19 @@ def test_a_server_that_shows_the_same_full_page_for_ever_is_asked_for_it_twice_a
     assert 2 * 60 <= len(told.asked("poll")) <= 2 * 66
 
 
+def test_an_export_that_the_list_shows_before_it_can_be_read_is_not_asked_for_a_second_time(
+    tmp_path: Path,
+) -> None:
+    late = host(
+        bare_lists=True,
+        faults=(FaultRule(fault=Status(404), kind="item", first=2, last=5),),
+        configurations=(Configuration(trigger=Trigger(seconds=60.0, answer=Status(504))),),
+    )
+    told = night(tmp_path, [tenant(exports=[export()])], [late])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(told.triggers), job.foreign_ids) == (0, m.State.DOWNLOADED, 1, ())
+
+
 def test_an_export_that_was_archived_meanwhile_is_nobodys(tmp_path: Path) -> None:
     gone = host(
         bare_lists=True,
