@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 ManifestArgument = Annotated[
-    str | None, typer.Argument(metavar="[MANIFEST]", help="The manifest (RUNNER_MANIFEST).")
+    str | None, typer.Argument(metavar="MANIFEST", help="The manifest (RUNNER_MANIFEST).")
 ]
 JobArgument = Annotated[
     str, typer.Argument(metavar="TENANT/JOB", help="The job, as run.json and --only name it.")
@@ -64,7 +64,6 @@ def command(*settings: str, name: str | None = None) -> Callable[[Command], Comm
     def decorate(function: Command) -> Command:
         rows = [row for row in SETTINGS if row.name in settings or "*" in settings]
         own = [p for p in inspect.signature(function).parameters.values() if p.name != "flags"]
-        taken = {p.name for p in own}
         extra = [
             inspect.Parameter(
                 f"setting_{row.name}",
@@ -78,7 +77,6 @@ def command(*settings: str, name: str | None = None) -> Callable[[Command], Comm
                 ],
             )
             for row in rows
-            if row.name not in taken
         ]
 
         @wraps(function)
@@ -90,10 +88,11 @@ def command(*settings: str, name: str | None = None) -> Callable[[Command], Comm
             }
             arguments = {key: value for key, value in values.items() if not key.startswith("setting_")}
             if "manifest" in arguments:
-                manifest = arguments.pop("manifest")
-                if manifest is not None:
-                    flags["manifest"] = manifest
-                arguments["manifest"] = manifest
+                manifest = arguments["manifest"]
+                if manifest is not None and flags.setdefault("manifest", manifest) != manifest:
+                    raise UsageError(
+                        f"--manifest names another manifest than the argument {manifest}: give one"
+                    )
             return function(**arguments, flags=flags)
 
         verb.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
+from runner.options import SETTINGS
 from runner.sandbox import MOODS, Configuration, Reports, Scenario, Trigger
 from runner.sandbox.scenario import DEFAULT_DATE
 from tests.e2e.bureau import NIGHT, RUNNER, Bureau, Lucca, Moment, lucca, quick
@@ -77,6 +78,7 @@ def test_every_command_has_help(fresh: Bureau, name: str) -> None:
     told = fresh.command(name, "--help")
     assert told.code == 0
     assert told.out.startswith("Usage: runner " + name)
+    assert "[[" not in told.out
     assert "--help" in told.out
 
 
@@ -476,6 +478,11 @@ def test_a_journal_that_is_none_is_left_alone(fresh: Bureau) -> None:
     assert journal.read_bytes() == b"not a database" * 1000
 
 
+def test_every_setting_is_a_flag_of_the_nightly_run(fresh: Bureau) -> None:
+    told = fresh.command("run", "--help").out
+    assert [setting.flag for setting in SETTINGS if f"  {setting.flag} {setting.metavar}" not in told] == []
+
+
 def test_a_flag_comes_before_the_environment_before_the_env_file(fresh: Bureau) -> None:
     del fresh.environ["RUNNER_GATEWAY"]
     (fresh.folder / ".env").write_text(
@@ -494,7 +501,9 @@ def test_a_flag_comes_before_the_environment_before_the_env_file(fresh: Bureau) 
     assert journal_of("--state", "flag.db", state="environment.db") == "flag.db"
     assert "none.yaml" in fresh.command("check").err
     assert fresh.command("check", "tenants.yaml").code == 0
+    assert fresh.command("check", "--manifest", "tenants.yaml", manifest="other.yaml").code == 0
     assert fresh.command("check", manifest="tenants.yaml").code == 0
+    assert fresh.command("check", "tenants.yaml", "--manifest", "none.yaml").code == 2
 
 
 def test_failed_jobs_are_tried_again_when_a_person_says_so(tmp_path: Path) -> None:
