@@ -143,6 +143,13 @@ def test_every_text_colour_stands_out_from_every_ground(theme: int) -> None:
         assert (high + 0.05) / (low + 0.05) >= 4.5, f"{name} on {ground}"
 
 
+def test_what_is_said_in_english_on_a_french_page_is_marked_so() -> None:
+    shown = read(troubled_night())
+    said = [attributes for _, attributes in shown.elements if attributes.get("class") == "message"]
+    assert len(said) > len(troubled_night().notices) > 0
+    assert {attributes.get("lang") for attributes in said} == {"en"}
+
+
 def test_hostile_words_stay_words() -> None:
     hostile = '"><script>alert(1)</script>{{ 7*7 }}\x00</style>'
     told = night(
