@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from runner.jobs import events as ev
 from runner.jobs import model as m
-from runner.jobs.finding import POLLS_THAT_ASK_AGAIN, ends_text
+from runner.jobs.finding import ends_text
 from runner.jobs.machine import ImpossibleError, advance, host_time, missing_pieces, stamp
 from runner.jobs.model import ErrorCode, Flag, State
 from runner.jobs.tables import EXPORT_TABLE
@@ -194,18 +194,15 @@ def test_nothing_is_asked_twice_within_one_run() -> None:
     assert job.live.unidentified == (291,)
 
 
-def test_an_export_that_did_not_tell_its_end_is_asked_again_by_the_polls_that_show_it() -> None:
-    job = happen(polling(), listed(290), ev.Identified(290, None), listed(290))
-    assert (job.live.unidentified, job.foreign_ids) == ((290,), (290,))
-    job = happen(job, ev.Identified(290, ENDS))
+def test_an_export_that_did_not_tell_its_end_is_asked_again_by_every_tenth_poll_that_shows_it() -> None:
+    job = happen(polling(), listed(290), ev.Identified(290, None))
+    for poll in range(1, 20):
+        job = happen(job, listed(290))
+        assert job.live.unidentified == ((290,) if poll == 10 else ())
+        job = happen(job, ev.Identified(290, None))
+        assert (job.state, job.foreign_ids) == (State.POLLING, (290,))
+    job = happen(job, listed(290), ev.Identified(290, ENDS))
     assert (job.state, job.remote_ids, job.foreign_ids) == (State.DOWNLOADING, (290,), ())
-
-
-def test_an_export_that_never_tells_its_end_keeps_no_host_busy_for_ever() -> None:
-    job = polling()
-    for _ in range(POLLS_THAT_ASK_AGAIN):
-        job = happen(job, listed(290), ev.Identified(290, None))
-    assert happen(job, listed(290)).live.unidentified == ()
 
 
 def test_a_foreign_export_is_asked_again_after_a_restart_for_it_may_end_later() -> None:

@@ -17,8 +17,9 @@ from runner.jobs.remedies import job_error
 
 LOOK_BACK_IDENTIFIED = 5
 """How many of the newest exports are asked for their end where the list does not tell it."""
-POLLS_THAT_ASK_AGAIN = 100
-"""So many after a trigger. For ever would mean that a host with a small budget is never triggered again."""
+ASKED_AGAIN_BY_EVERY = 10
+"""Which polls ask again the exports that did not tell their end. Were it each of them, the looks of a host with a small
+budget would never be fresh enough for a trigger."""
 
 _P, _O, _L, _F = State.PENDING, State.POLLING, State.DOWNLOADING, State.FAILED
 
@@ -70,8 +71,8 @@ def listed(job: Job, event: ev.Listed, now: Instant) -> Job:
 
 def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str]) -> tuple[int, ...]:
     # Foreign ones are asked again in each run: one with a later end must not be forgotten. One that did not tell its
-    # end is asked again by the next polls: it may be ours, and was not to be read yet.
-    again = job.state is _O and job.live.polls < POLLS_THAT_ASK_AGAIN
+    # end is asked again now and then: it may be ours, and was not to be read yet.
+    again = job.state is _O and job.live.polls % ASKED_AGAIN_BY_EVERY == 0
     told = (id_ for id_, ends_on in known.items() if ends_on or not again)
     seen = {*told, *job.live.unidentified, *job.remote_ids}
     fresh = dict.fromkeys(item.id for item in items if item.id not in seen)
