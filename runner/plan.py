@@ -4,7 +4,7 @@ Must not know what ran already: the same manifest and date give the same specs. 
 is worked out in `missed_reports`, from what the journal knows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -89,6 +89,12 @@ def entry_of(tenant: Tenant, spec: Spec) -> ExportEntry | ReportEntry | None:
             default=None,
         )
     return next((e for e in tenant.reports if e.name == spec.name), None)
+
+
+def owner_of(sharing: Iterable[Tenant], spec: Spec) -> Tenant | None:
+    """Of the tenants of its host the one that goes on with an earlier night's job, the one of its name first."""
+    own_first = sorted(sharing, key=lambda tenant: tenant.name != spec.tenant)
+    return next((tenant for tenant in own_first if entry_of(tenant, spec) is not None), None)
 
 
 def refreshed(tenant: Tenant, entry: ExportEntry | ReportEntry, spec: Spec) -> Spec:

@@ -20,7 +20,7 @@ from runner.jobs import model as m
 from runner.journal import Journal
 from runner.manifest import Manifest, Tenant
 from runner.output import Output
-from runner.plan import Planned, entry_of, missed_reports, refreshed
+from runner.plan import Planned, entry_of, missed_reports, owner_of, refreshed
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -168,8 +168,7 @@ async def _earlier(
     notices: list[str] = []
     for job in jobs.values():
         spec = job.spec
-        sharing = sorted(tenants.get(spec.domain, ()), key=lambda t: t.name != spec.tenant)
-        owner = next((t for t in sharing if entry_of(t, spec) is not None), None)
+        owner = owner_of(tenants.get(spec.domain, ()), spec)
         if owner is None:
             if not job.finished and spec.tenant not in at_fault:
                 notices.append(

@@ -5,7 +5,8 @@ They import as little as they can: on a small manifest that is nearly all they c
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from runner.app.selection import Selection
@@ -13,9 +14,9 @@ from runner.app.setup import batch_date, journal_path, manifest_of, settings_of
 from runner.app.tell import answer, say, table
 from runner.collector import uncollected
 from runner.errors import ManifestError
-from runner.jobs.model import ExportSpec, Spec
-from runner.manifest import warnings
-from runner.plan import Planned
+from runner.jobs.model import TAKEN_UP_AGAIN, ExportSpec, Identity, Job, Spec, State
+from runner.manifest import Manifest, Tenant, warnings
+from runner.plan import Planned, entry_of, missed_reports, owner_of, refreshed
 from runner.plan import plan as plan_night
 from runner.settings import Settings
 
@@ -25,15 +26,19 @@ _LEAST_REPORT_REQUESTS = 2
 
 @uncollected()
 def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, as_json: bool) -> int:
-    """`runner plan`: what would run, its end, how many requests and minutes."""
+    """`runner plan`: what would run, what earlier nights left included, its end, how many requests and minutes."""
     settings = settings_of(flags)
     night = batch_date(date_text, settings)
     manifest = manifest_of(settings)
     planned = plan_night(manifest, night)
     selection.check(manifest)
-    chosen = [p for p in planned if selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)]
-    states = _states(settings, [p.spec for p in chosen])
-    told = list(zip(chosen, states, strict=True))
+    states, earlier = _known(settings, manifest, planned, night)
+    chosen = [
+        p
+        for p in (*planned, *earlier)
+        if selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)
+    ]
+    told = [(p, states.get(p.spec.identity, "new")) for p in chosen]
     open_ = [p for p, state in told if state not in ("downloaded", "skipped")]
     requests, minutes = _effort(open_, settings.requests_per_minute)
     problems = [p for p in manifest.problems if selection.concerns(p)]
@@ -119,15 +124,36 @@ def _effort(planned: Iterable[Planned], requests_per_minute: int) -> tuple[int, 
     return sum(per_domain.values()), minutes
 
 
-def _states(settings: Settings, specs: Sequence[Spec]) -> list[str]:
-    """How each of these stands in the journal; what it does not know is new."""
+def _known(
+    settings: Settings, manifest: Manifest, planned: Iterable[Planned], night: date
+) -> tuple[dict[Identity, str], list[Planned]]:
+    """How each job stands in the journal, and what is made up for of earlier nights: reports missed, jobs left."""
     if not journal_path(settings).exists():
-        return ["new"] * len(specs)
+        return {}, []
     from runner.app.stores import read_journal  # noqa: PLC0415 - only where there is one
 
     with read_journal(settings) as journal:
-        known = {job.spec.identity: job.state.value for job in journal.jobs()}
-    return [known.get(spec.identity, "new") for spec in specs]
+        jobs, first_nights = journal.jobs(), journal.first_nights()
+    states = {job.spec.identity: job.state.value for job in jobs}
+    earlier = [p for p in missed_reports(manifest, night, first_nights) if p.spec.identity not in states]
+    due = {p.spec.identity for p in planned}
+    left = [job for job in jobs if _goes_on(job) and job.spec.identity not in due]
+    sharing: dict[str, list[Tenant]] = {}
+    for tenant in manifest.tenants if left else ():
+        sharing.setdefault(tenant.domain, []).append(tenant)
+    for job in left:
+        owner = owner_of(sharing.get(job.spec.domain, ()), job.spec)
+        entry = entry_of(owner, job.spec) if owner else None
+        if owner and entry:
+            earlier.append(Planned(owner, refreshed(owner, entry, job.spec)))
+    return states, earlier
+
+
+def _goes_on(job: Job) -> bool:
+    """Whether the next run takes it up, whatever its date: unfinished, or failed for a reason that can be mended."""
+    if job.state is State.FAILED:
+        return job.error is not None and job.error.code in TAKEN_UP_AGAIN
+    return not job.finished
 
 
 @uncollected()

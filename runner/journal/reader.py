@@ -77,6 +77,10 @@ class JournalReader:
         """Every night that was started, oldest first."""
         return self._read(reads.nights)
 
+    def first_nights(self) -> dict[tuple[str, str], date]:
+        """Of each report, by its domain and name, the first night that knew it."""
+        return self._read(reads.first_nights)
+
     def events(self, job_id: int) -> list[EventRow]:
         """All that happened to one job, in order."""
         return self._read(lambda connection: reads.events(connection, job_id))

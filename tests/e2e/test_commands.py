@@ -148,6 +148,31 @@ def test_plan_knows_what_is_done(done: Bureau) -> None:
     assert plan["requests"] == 0
 
 
+def test_plan_tells_what_earlier_nights_left_as_the_run_takes_it_up(tmp_path: Path) -> None:
+    scenario = Scenario(
+        tenants=(MOODS["key_refused"]("acme.ilucca.net", DEFAULT_DATE), quick("globex.ilucca.net"))
+    )
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        path = tmp_path / "tenants.yaml"
+        reports = "    reports:\n      - {name: days, template_id: 12, period: yesterday}\n"
+        path.write_text(path.read_text("utf-8") + reports, "utf-8")
+        assert bureau.run().code == 3
+    planned = bureau.command("plan", "--date", "2026-12-01", "--json").json()["jobs"]
+    told = [(job["tenant"], job["name"], job["due"], job["state"]) for job in planned]
+    missed = [("globex", "days", f"2026-11-{day}", "new") for day in range(25, 31)]
+    assert [row for row in told if row[1] == "days"] == [("globex", "days", "2026-12-01", "new"), *missed]
+    assert [row for row in told if row[0] == "acme"] == [
+        ("acme", "payroll", "2026-12-01", "new"),
+        ("acme", "payroll", NIGHT, "failed"),
+    ]
+    chosen = bureau.command("plan", "--date", "2026-12-01", "--only", "globex/payroll", "--json").json()[
+        "jobs"
+    ]
+    assert [job["due"] for job in chosen] == ["2026-12-01"]
+
+
 def test_check_is_offline_and_ends_with_2_for_any_fault(fresh: Bureau) -> None:
     assert fresh.command("check", "--json").json()["ok"] is True
     path = fresh.folder / "tenants.yaml"
