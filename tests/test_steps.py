@@ -261,6 +261,23 @@ def test_an_adopted_export_that_staff_replaced_before_it_was_downloaded_stands_i
     assert job.remote_ids > (old,)
 
 
+def test_an_export_that_a_list_showed_and_that_is_gone_is_named_though_another_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    lost = Configuration(triggers=(Trigger(answer=Status(504)),))
+    setting = Setting(kept=True, until_seconds=600.0)
+    first = night(
+        tmp_path, [tenant(exports=[export()])], [host(configurations=(lost,), faults=(DOWN,))], setting
+    )
+    (old,) = first.jobs["acme/payroll"].remote_ids
+    archived = StaffExport(at_seconds=-60, ends_at=date(2026, 11, 23), archived=True)
+    gone = host(staff_exports=(archived,), faults=(FaultRule(fault=Status(404), kind="content", last=2),))
+    told = night(tmp_path, [tenant(exports=[export(empty_ok=True)])], [gone], Setting(kept=True))
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, job.foreign_ids) == (0, m.State.DOWNLOADED, (old,))
+    assert old not in job.remote_ids
+
+
 def test_of_two_exports_the_one_that_staff_archived_does_not_keep_back_the_other(tmp_path: Path) -> None:
     twins = (StaffExport(at_seconds=-60, ends_at=date(2026, 11, 23)),) * 2
     first = night(

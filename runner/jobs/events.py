@@ -67,7 +67,10 @@ class PathMissed(Struct, frozen=True, gc=False):
 
 
 class Misattributed(Struct, frozen=True, gc=False):
-    """The content says that this export is not the one we asked for, or that there is none of this number."""
+    """The content says that this export is not the one we asked for, or that there is none of this number.
+
+    `exists` is False where nothing but our POST's answer, or the look that adopted it, ever told of it.
+    """
 
     id: int
     ends_at: str | None

@@ -79,7 +79,8 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
             return Outcome((ev.PathMissed(doubled),))
         if remote_id not in job.live.known and not _downloaded_before(job):
             # Only the POST's answer told this number, or a list of another night: the list tells what is there now.
-            return Outcome((ev.Misattributed(remote_id, None, exists=False),))
+            shown = _stood(job, m.State.POLLING)  # by a list; it was there, so it is named
+            return Outcome((ev.Misattributed(remote_id, None, exists=shown),))
         raise lucca.RefusedError(refusal.code, f"export {remote_id}, {refusal.detail}") from None
     except content.NotContentError as error:
         raise lucca.NotContentError(error.reason) from None
@@ -90,9 +91,13 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     return Outcome((ev.Fetched(replace(staged, content=told)),))
 
 
+def _stood(job: m.Job, state: m.State) -> bool:
+    return any(transition.state is state for transition in job.history)
+
+
 def _downloaded_before(job: m.Job) -> bool:
     """Whether somebody may have paid by it: what was there once and is gone now must not be triggered again."""
-    return any(transition.state is m.State.DOWNLOADED for transition in job.history)
+    return _stood(job, m.State.DOWNLOADED)
 
 
 async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:
