@@ -144,6 +144,7 @@ def retry(
         tags = {tenant.name: tenant.tags for tenant in manifest_of(settings).tenants}
     with read_journal(settings) as journal:
         known = [job.spec for job in journal.jobs()]
+    selection.refuse_unknown(known)
     if not any(selection.takes(s.tenant, s.name, s.kind, tags.get(s.tenant, ())) for s in known):
         raise UsageError("the selection matches no job of the journal; `runner status` shows what there is")
     retried = anyio.run(_retry, settings, selection, tags, reason, night if date_text else None)

@@ -1,6 +1,5 @@
 """The verbs that look at what was done: status, explain, verify; and schema. None sends anything or changes a job."""
 
-from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -11,6 +10,7 @@ from runner.app.tell import answer, say, table
 from runner.clock import SystemClock
 from runner.errors import UsageError
 from runner.jobs.model import Job
+from runner.journal import JournalReader
 from runner.manifest import manifest_schema
 from runner.settings import Settings
 from runner.summary import Night, run_document, run_schema, status_table, story
@@ -21,7 +21,7 @@ def status(flags: dict[str, str], selection: Selection, date_text: str | None, *
     settings = settings_of(flags)
     with read_journal(settings) as journal:
         night = batch_date(date_text, settings) if date_text else journal.latest_night()
-        jobs = _chosen(journal.jobs(night=night), selection) if night else []
+        jobs = _chosen(journal, night, selection) if night else []
         run = next((row for row in journal.nights() if row.night == night), None)
     if as_json:
         outcome = (run.outcome or "running") if run else None
@@ -82,7 +82,7 @@ def verify(flags: dict[str, str], selection: Selection, date_text: str | None, *
     settings = settings_of(flags)
     with read_journal(settings) as journal:
         night = batch_date(date_text, settings) if date_text else None
-        jobs = _chosen(journal.jobs(night=night), selection)
+        jobs = _chosen(journal, night, selection)
     owners = {record.path: job for job in jobs for record in job.files if record.placed}
     records = [record for job in jobs for record in job.files if record.placed]
     found = [
@@ -114,8 +114,11 @@ def _document(job: Job, night: date, settings: Settings) -> dict[str, Any]:
     return document
 
 
-def _chosen(jobs: Iterable[Job], selection: Selection) -> list[Job]:
+def _chosen(journal: JournalReader, night: date | None, selection: Selection) -> list[Job]:
+    jobs = journal.jobs(night=night)
     chosen = [j for j in jobs if selection.takes(j.spec.tenant, j.spec.name, j.spec.kind, ())]
+    if selection.only:
+        selection.refuse_unknown(job.spec for job in (jobs if night is None else journal.jobs()))
     if not chosen and not selection.everything:
         raise UsageError("the selection matches no job of the journal")
     return chosen

@@ -38,7 +38,7 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
         for p in (*planned, *earlier)
         if selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)
     ]
-    told = [(p, states.get(p.spec.identity, "new")) for p in chosen]
+    told = [(p, states.get(p.spec.identity, "new") if states else "new") for p in chosen]
     open_ = [p for p, state in told if state not in ("downloaded", "skipped")]
     requests, minutes = _effort(open_, settings.requests_per_minute)
     problems = [p for p in manifest.problems if selection.concerns(p)]

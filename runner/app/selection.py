@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.errors import UsageError
+from runner.jobs.model import Spec
 from runner.manifest import Manifest, Problem, Tenant
 
 
@@ -32,6 +33,20 @@ class Selection:
         named = not self.only or tenant in self.only or f"{tenant}/{job}" in self.only
         tagged = not self.tags or not set(self.tags).isdisjoint(tags)
         return named and tagged and self.kind in (None, kind)
+
+    def refuse_unknown(self, specs: Iterable[Spec]) -> None:
+        """Refuse a part of `--only` that names nothing in the journal: it is a slip, whatever the others name.
+
+        Raises:
+            UsageError: it names what does not match.
+        """
+        known = {name for spec in specs for name in (spec.tenant, f"{spec.tenant}/{spec.name}")}
+        for name in self.only:
+            if name not in known:
+                raise UsageError(
+                    f"--only {name}: the selection matches no such job of the journal; "
+                    "`runner status` shows what there is"
+                )
 
     def concerns(self, problem: Problem) -> bool:
         """Whether a tenant's fault concerns what is chosen. Its jobs are not known, and not always its tags."""

@@ -216,6 +216,13 @@ def test_status_tells_the_latest_night(done: Bureau) -> None:
     assert [job["name"] for job in chosen["jobs"]] == ["times"]
 
 
+@pytest.mark.parametrize("command", ["status", "verify", "retry"])
+def test_one_slip_among_several_names_is_told(done: Bureau, command: str) -> None:
+    assert done.command(command, "--only", "acme", "--only", "globex/times").code == 0
+    told = done.command(command, "--only", "acme", "--only", "globx", "--json")
+    assert (told.code, "--only globx: " in told.json()["error"]["message"]) == (2, True)
+
+
 def test_explain_tells_one_jobs_story(done: Bureau) -> None:
     told = done.command("explain", "acme/payroll", "--json").json()
     assert told["job"] == done.jobs()["acme/payroll"]
