@@ -220,10 +220,11 @@ def schema(
         Literal["manifest", "run"], typer.Argument(help="Of the manifest, or of run.json.")
     ] = "manifest",
     *,
+    json: Json = False,
     flags: dict[str, str],
 ) -> int:
     """Print the JSON Schema of the manifest, or of run.json."""
-    del flags
+    del flags, json  # it is JSON either way
     from runner.app import looking
 
     return looking.schema(what)

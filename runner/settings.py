@@ -1,6 +1,6 @@
 """The settings: a flag before the environment before `.env` before the default. Knows nothing of their use.
 
-Durations are in seconds. Values are never repeated in errors, since a URL may hold a password.
+Durations are in seconds. Values are not repeated in errors, since a URL may hold a password; but for a group's name.
 """
 
 import grp

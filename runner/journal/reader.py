@@ -1,4 +1,4 @@
-"""Reading a journal while somebody else may be writing it: for `status`, `explain`, `verify`.
+"""Reading a journal while somebody else may be writing it: for `status`, `explain`, `verify`, `plan`.
 
 Owns a connection that cannot change anything. Must not take the lock, nor wait for whoever holds it.
 """
