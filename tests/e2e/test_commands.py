@@ -253,7 +253,10 @@ def test_verify_finds_a_file_that_was_changed_cut_or_taken(served: Lucca, tmp_pa
 
 
 def test_the_schemas_hold_for_what_is_read_and_written(done: Bureau) -> None:
-    manifest, run = done.command("schema").json(), done.command("schema", "run", "--json").json()
+    manifest, run = done.command("schema").json(), done.command("schema", "run").json()
+    assert done.command("schema", "run", "--json").json() == run
+    assert "properties" in manifest
+    assert "properties" in run
     read = yaml.load((done.folder / "tenants.yaml").read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     assert read["defaults"].pop("requests_per_minute") == "45"
     numbers = {"configuration_id": 3, "template_id": 12}
