@@ -261,6 +261,29 @@ def test_an_adopted_export_that_staff_replaced_before_it_was_downloaded_stands_i
     assert job.remote_ids > (old,)
 
 
+@pytest.mark.parametrize("empty_ok", [True, False])
+def test_hours_that_staff_exported_between_our_look_and_our_post_are_not_lost(
+    empty_ok: bool, tmp_path: Path
+) -> None:
+    """What the POST makes then is empty, and that alone would be paid by."""
+    theirs = StaffExport(at_seconds=3.0, ends_at=date(2026, 11, 23))
+    crossed = host(
+        latency_seconds=2.0,
+        staff_exports=(theirs,),
+        configurations=(Configuration(trigger=Trigger(seconds=3.0)),),
+    )
+    told = night(tmp_path, [tenant(exports=[export(empty_ok=empty_ok)])], [crossed])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, job.flags, len(told.triggers)) == (
+        3,
+        m.State.DOWNLOADED,
+        frozenset({m.Flag.DUPLICATE}),
+        1,
+    )
+    assert sorted(content.entries > 0 for content in job.contents) == [False, True]
+    assert len(told.files()) == 2
+
+
 def test_an_export_that_a_list_showed_and_that_is_gone_is_named_though_another_takes_its_place(
     tmp_path: Path,
 ) -> None:
