@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.errors import ManifestError
-from runner.jobs.model import ExportSpec, Identity, ReportSpec, Spec
+from runner.jobs.model import ExportSpec, Identity, ReportSpec, Spec, TemplateBody
 from runner.manifest.model import ExportEntry, Manifest, ReportEntry, Tenant
 
 MOST_MISSED: Final = 31
@@ -97,15 +97,33 @@ def owner_of(sharing: Iterable[Tenant], spec: Spec) -> Tenant | None:
     return next((tenant for tenant in own_first if entry_of(tenant, spec) is not None), None)
 
 
-def refreshed(tenant: Tenant, entry: ExportEntry | ReportEntry, spec: Spec) -> Spec:
-    """An earlier night's spec with what the manifest says today of names, formats and templates; its dates stay."""
+def refreshed(tenant: Tenant, entry: ExportEntry | ReportEntry, spec: Spec, *, asked: bool) -> Spec:
+    """An earlier night's spec with what the manifest says today; its end or due date stays, being what it is.
+
+    Args:
+        tenant: whose it is today.
+        entry: what it comes from today.
+        spec: as it was.
+        asked: whether there is a report that was asked for with it. With what that was asked for is told as it was;
+            before that, or when it is lost, a mended period or template counts.
+    """
     if isinstance(entry, ExportEntry):
         assert isinstance(spec, ExportSpec)  # noqa: S101 - entry_of pairs them
         return replace(
             spec, tenant=tenant.name, name=entry.name, formats=entry.formats, empty_ok=entry.empty_ok
         )
     assert isinstance(spec, ReportSpec)  # noqa: S101 - entry_of pairs them
-    return replace(spec, tenant=tenant.name, name=entry.name, formats=entry.formats, template=entry.template)
+    today = _report(tenant, entry, spec.due)
+    if not asked:
+        return today
+    # Of a template that was made the journal keeps no body. It may have to be made once more, for this very period.
+    made = spec.template is None and isinstance(today.template, TemplateBody)
+    template = today.template if made and _period(today) == _period(spec) else spec.template
+    return replace(spec, tenant=tenant.name, name=entry.name, formats=entry.formats, template=template)
+
+
+def _period(spec: ReportSpec) -> tuple[date | None, date | None]:
+    return spec.starts_on, spec.ends_on
 
 
 def _spec(tenant: Tenant, entry: ExportEntry | ReportEntry, batch_date: date) -> Spec | None:

@@ -225,7 +225,45 @@ def test_an_earlier_nights_job_is_told_anew_with_its_dates_kept(tmp_path: Path) 
         entry = entry_of(tenant, spec)
         assert entry is not None
         old = replace(spec, tenant="old-name", formats=("json",))
-        assert refreshed(tenant, entry, old) == spec
+        assert refreshed(tenant, entry, old, asked=False) == spec
+
+
+def test_with_what_a_report_was_asked_for_is_told_as_it_was(tmp_path: Path) -> None:
+    """Its file will hold that, whatever the manifest says by now."""
+    manifest = reports(tmp_path, "name: times, template_id: 13, period: yesterday, formats: [excel]")
+    (tenant,) = manifest.tenants
+    entry = tenant.reports[0]
+    first, last = date(2026, 10, 1), date(2026, 10, 31)
+    old = ReportSpec(
+        tenant="old-name",
+        domain=tenant.domain,
+        name="times",
+        due=NIGHT,
+        template=TemplateId(12),
+        starts_on=first,
+        ends_on=last,
+    )
+    kept = refreshed(tenant, entry, old, asked=True)
+    assert kept == replace(old, tenant="acme", formats=("excel",))
+    assert refreshed(tenant, entry, replace(old, template=None), asked=True).template is None
+    yesterday = date(2026, 11, 23)
+    assert refreshed(tenant, entry, old, asked=False) == replace(
+        kept, template=TemplateId(13), starts_on=yesterday, ends_on=yesterday
+    )
+
+
+def test_the_template_of_a_report_that_was_asked_for_comes_from_the_manifest_if_the_period_does(
+    tmp_path: Path,
+) -> None:
+    """The journal keeps no template, and one that refuses is made once more: for the period that was asked for."""
+    manifest = reports(tmp_path, "name: times, template: {name: Temps}, period: yesterday")
+    (tenant,), (now,) = manifest.tenants, reports_of(manifest, NIGHT)
+    entry = tenant.reports[0]
+    assert isinstance(now.template, TemplateBody)
+    stored = replace(now, template=None)
+    assert refreshed(tenant, entry, stored, asked=True) == now
+    other_days = replace(stored, starts_on=date(2026, 10, 1))
+    assert refreshed(tenant, entry, other_days, asked=True) == other_days
 
 
 def test_of_several_entries_of_one_configuration_each_keeps_its_own_jobs(tmp_path: Path) -> None:

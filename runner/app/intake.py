@@ -203,11 +203,11 @@ async def _refresh(journal: Journal, candidates: Iterable[Candidate]) -> list[Ca
 
 
 def _told_today(candidate: Candidate) -> m.Spec:
-    spec = candidate.job.spec
+    job, spec = candidate.job, candidate.job.spec
     if candidate.planned == spec:
         return candidate.planned  # the plan's own values, so that its texts are held once
     entry = entry_of(candidate.tenant, spec)
-    return spec if entry is None else refreshed(candidate.tenant, entry, spec)
+    return spec if entry is None else refreshed(candidate.tenant, entry, spec, asked=bool(job.remote_ids))
 
 
 def _stored(spec: m.Spec) -> m.Spec:

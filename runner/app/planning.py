@@ -145,7 +145,8 @@ def _known(
         owner = owner_of(sharing.get(job.spec.domain, ()), job.spec)
         entry = entry_of(owner, job.spec) if owner else None
         if owner and entry:
-            earlier.append(Planned(owner, refreshed(owner, entry, job.spec)))
+            told = refreshed(owner, entry, job.spec, asked=bool(job.remote_ids))
+            earlier.append(Planned(owner, told))
     return states, earlier
 
 

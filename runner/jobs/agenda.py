@@ -177,7 +177,7 @@ def _report_action(job: Job, now: Instant, policy: Policy) -> Action:
     spec = job.spec
     assert isinstance(spec, ReportSpec)  # noqa: S101 - the other kind was handled
     if not job.remote_ids:
-        if job.template_id is None and isinstance(spec.template, TemplateBody):
+        if isinstance(spec.template, TemplateBody) and not job.live.templated:
             return Do(Step.CREATE_TEMPLATE)
         return _TRIGGER
     interval = policy.report_poll_interval_seconds

@@ -213,12 +213,15 @@ def missing_pieces(job: Job) -> tuple[tuple[int, str], ...]:
 
 
 def _template_created(job: Job, event: ev.TemplateCreated, _now: Instant) -> Job:
-    return replace(job, template_id=event.template_id)
+    return replace(job, template_id=event.template_id, live=replace(job.live, templated=True))
 
 
 def _template_refused(job: Job, _event: ev.TemplateRefused, _now: Instant) -> Job:
     state = _O if job.state is _R else _P
-    return replace(job, state=state, triggers=job.triggers[:-1], template_id=None, template_made=True)
+    live = replace(job.live, templated=False)
+    return replace(
+        job, state=state, triggers=job.triggers[:-1], template_id=None, template_made=True, live=live
+    )
 
 
 def _report_polled(job: Job, event: ev.ReportPolled, now: Instant) -> Job:

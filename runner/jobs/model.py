@@ -230,6 +230,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
         missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute,
             since another job may learn meanwhile which of them comes first.
         revisited: False while this run still owes a finished job its look.
+        templated: whether `template_id` is known to be that of the template as the manifest has it today.
     """
 
     polled_boot_seconds: float | None = None
@@ -241,6 +242,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
     server_date: tuple[datetime, float] | None = None
     missed_path: bool | None = None
     revisited: bool = True
+    templated: bool = False
 
 
 class Known(Struct, frozen=True, gc=False, omit_defaults=True):
