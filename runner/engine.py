@@ -129,13 +129,19 @@ class Engine:
         self._tasks = anyio.create_task_group()
         self._begun: dict[str, None] = {}
         self._hosts: OrderedDict[str, list[Taken]] = OrderedDict()
+        self._aside: dict[tuple[str, int | str], list[m.Job]] = {}
         self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._wake.set)
         self._fatal: RunnerError | None = None
         self._free: list[asyncio.Future[tuple[Turn, Step]]] = []
         self._log = _log.bind()
 
-    def add(self, taken: Iterable[Taken]) -> None:
-        """Take up jobs. Nothing is made of them before it is their host's turn."""
+    def add(self, taken: Iterable[Taken], aside: Iterable[m.Job] = ()) -> None:
+        """Take up jobs. Nothing is made of them before it is their host's turn.
+
+        Of `aside`, jobs that are left alone, may be on its way what another of their lane would take the hours of.
+        """
+        for left_alone in aside:
+            self._aside.setdefault(left_alone.spec.lane, []).append(left_alone)
         for one in taken:
             job = one.job
             host = job.spec.domain
@@ -221,10 +227,24 @@ class Engine:
             self._entries[job.id] = _Entry(tenant, lane, one.opening)
             tenant.jobs.append(job.id)
             ids.append(job.id)
-        for lane in lanes.values():
-            if len(lane) > 1:
-                lane.sort(key=lambda id_: agenda.lane_order(self.jobs[id_], now, self._policy))
+        for key, lane in lanes.items():
+            if len(lane) > 1 or key in self._aside:
+                self._line_up(lane, self._aside.get(key, ()), now)
         self._look_at(ids, now)
+
+    def _line_up(self, lane: list[int], aside: Iterable[m.Job], now: Instant) -> None:
+        jobs = [self.jobs[id_] for id_ in lane]
+        try:
+            lined_up = agenda.lined_up(jobs, aside, now, self._policy)
+        except Exception:  # noqa: BLE001 - as in `_work`: whoever enters a host enters all the others too
+            lane.clear()
+            for job in jobs:
+                self._crash(job)
+                self._close(job.id, job)
+            return
+        lane[:] = [job.id for job, _ in lined_up]
+        for job, not_before in lined_up:
+            self._entries[job.id].not_before = not_before
 
     def _look_at(self, ids: Iterable[int], now: Instant) -> None:
         """Look at those of these jobs that no other of their lane is before."""
@@ -298,7 +318,7 @@ class Engine:
         self._open -= 1
         self._wake.set()
         lane = entry.lane
-        if lane is None or lane[0] != id_:
+        if not lane or lane[0] != id_:
             return
         del lane[0]
         if not job.finished:
@@ -308,7 +328,8 @@ class Engine:
             lane.clear()
         elif lane:
             now = self._clock.now()
-            self._entries[lane[0]].not_before = agenda.free_at(job, now, self._policy)
+            following = self._entries[lane[0]]
+            following.not_before = max(following.not_before, agenda.free_at(job, now, self._policy))
             self._schedule(lane[0], now)
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────

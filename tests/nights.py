@@ -160,6 +160,7 @@ class Setting:
     requests_per_minute: int = 1000
     until_seconds: float = 8 * 3600.0
     date: date = TONIGHT
+    selection: Selection = field(default_factory=Selection)
     kept: bool = False
     """Whether the journal is a file, for another night to go on with."""
     bend: Callable[[RequestRecord], Fault | None] | None = None
@@ -201,7 +202,7 @@ def night(
         order = Order(
             manifest=manifest,
             planned=plan(manifest, wanted.date),
-            selection=Selection(),
+            selection=wanted.selection,
             date=wanted.date,
             policy=wanted.policy,
             limits=wanted.limits,

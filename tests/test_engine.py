@@ -526,6 +526,28 @@ def test_a_fault_of_ours_in_what_one_job_does_next_leaves_the_others_alone(
     assert looks < len(seen) <= looks + 2
 
 
+def test_a_fault_of_ours_in_the_order_of_one_lane_leaves_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a row of the journal that nobody wrote."""
+    free_at = agenda.free_at
+
+    def faulty(job: m.Job, now: Instant, policy: Policy) -> float:
+        if job.spec.name == "torn":
+            raise IndexError("a fault of this program")
+        return free_at(job, now, policy)
+
+    monkeypatch.setattr(agenda, "free_at", faulty)
+    torn = [export("torn"), export("beside", ends_at="daily")]
+    others = [export("whole", 4), export("whole-too", 4, ends_at="daily")]
+    tenants = [tenant(exports=[*torn, *others]), tenant(OTHER, [export()])]
+    told = night(tmp_path, tenants, [host(configurations=configurations(4))])
+    states = {label: job.state for label, job in told.jobs.items()}
+    assert states.pop("acme/torn") == states.pop("acme/beside") == m.State.PENDING
+    assert set(states.values()) == {m.State.DOWNLOADED}
+    assert (told.code, told.seconds < 60) == (1, True)
+
+
 @pytest.mark.parametrize("document", ["page_pieces", "document_pieces", "sha256sums"])
 def test_a_fault_of_ours_in_how_the_night_is_told_costs_no_job(
     document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -245,7 +245,8 @@ def test_with_what_a_report_was_asked_for_is_told_as_it_was(tmp_path: Path) -> N
     )
     kept = refreshed(tenant, entry, old, asked=True)
     assert kept == replace(old, tenant="acme", formats=("excel",))
-    assert refreshed(tenant, entry, replace(old, template=None), asked=True).template is None
+    made = replace(old, template=None)
+    assert refreshed(tenant, entry, made, asked=True) == replace(kept, template=None)
     yesterday = date(2026, 11, 23)
     assert refreshed(tenant, entry, old, asked=False) == replace(
         kept, template=TemplateId(13), starts_on=yesterday, ends_on=yesterday

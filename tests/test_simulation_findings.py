@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from runner.app.nightly import Nightly
+from runner.app.selection import Selection
 from runner.clock import wait_for
 from runner.dates import parse_period
 from runner.errors import StorageError
@@ -266,6 +267,42 @@ def test_a_job_that_fails_keeps_its_lane_while_lucca_may_be_working_on_it(tmp_pa
     (trigger,) = told.triggers
     assert trigger.ends_at == "2026-11-24T00:00:00"
     assert trigger.at_seconds >= 1000.0 - 60.0 + 3600.0
+
+
+TWICE = [export("monthly", ends_at="month-start"), export("weekly")]
+"""Two entries of one configuration: what the first asks for comes first in the ledger."""
+
+
+@pytest.mark.parametrize("left", ["due today", "of an earlier night"])
+def test_an_export_that_is_not_selected_keeps_its_lane_while_lucca_may_be_working_on_it(
+    tmp_path: Path, left: str
+) -> None:
+    """Whoever selects the later date would be given the hours of the older one too."""
+    end = date(2026, 11, 1) if left == "due today" else date(2026, 10, 1)
+    older = replace(_until(end), name="monthly", due=TONIGHT if left == "due today" else end)
+    setting = Setting(
+        journal=lambda journal: Prepared(journal, [triggered(older, 60.0, baseline_id=0)]),
+        selection=Selection(only=("acme/weekly",)),
+    )
+    told = night(tmp_path, [tenant(exports=TWICE)], setting=setting)
+    (trigger,) = told.triggers
+    assert trigger.ends_at == "2026-11-23T00:00:00"
+    assert trigger.at_seconds >= 1000.0 - 60.0 + 3600.0
+
+
+def test_what_a_selection_takes_up_again_waits_for_nobody(tmp_path: Path) -> None:
+    """It was asked for itself, and its export is there to be found."""
+    jobs = [
+        triggered(replace(_until(date(2026, 11, 1)), name="monthly"), 60.0, baseline_id=0),
+        triggered(replace(_until(MONDAY), name="weekly"), 30.0, baseline_id=0),
+    ]
+    setting = Setting(
+        journal=lambda journal: Prepared(journal, jobs),
+        selection=Selection(only=("acme/weekly",)),
+        until_seconds=600.0,
+    )
+    told = night(tmp_path, [tenant(exports=TWICE)], setting=setting)
+    assert told.asked("poll")
 
 
 def test_of_several_reports_the_one_that_may_still_be_there_goes_first(tmp_path: Path) -> None:

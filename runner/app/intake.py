@@ -48,6 +48,7 @@ class Intake:
         beside: jobs that are due but not selected, as the journal has them; unknown ones are pending with id 0.
         due: the numbers of all jobs that are due on this date and selected.
         tonight: the numbers of all jobs that earlier runs of this date worked on.
+        aside: exports that were asked for once, and that the selection leaves alone: they may still be on their way.
         notices: what a person should know of the matching.
     """
 
@@ -56,6 +57,7 @@ class Intake:
     beside: tuple[m.Job, ...]
     due: frozenset[int]
     tonight: frozenset[int]
+    aside: tuple[m.Job, ...]
     notices: tuple[str, ...]
 
 
@@ -79,7 +81,7 @@ async def take_in(
     news = [p for p, job in zip(missed, known[missed_from:others_from], strict=True) if job is None]
     going_on, due = await _due(journal, [*chosen, *news], [*known[:missed_from], *[None] * len(news)], night)
     due_numbers = frozenset([one.job.id for one in going_on] + [one.job.id for one in due])
-    earlier, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
+    earlier, unchosen, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
     candidates = await _refresh(journal, [*due, *earlier])
     opened, passed = await _open(output, candidates, night, now)
     at_hand = [*passed, *(job for job in known[others_from:] if job is not None)]
@@ -94,6 +96,11 @@ async def take_in(
         ),
         due=due_numbers,
         tonight=tonight,
+        aside=tuple(
+            job
+            for job in (*unchosen, *known[others_from:])
+            if job is not None and job.triggers and job.spec.kind == "export"
+        ),
         notices=tuple(notices),
     )
 
@@ -149,8 +156,8 @@ async def _earlier(
     now: Instant,
     unfinished: Iterable[m.Job],
     due: Container[int],
-) -> tuple[list[Candidate], list[str]]:
-    """Jobs of other dates that this run goes on with."""
+) -> tuple[list[Candidate], list[m.Job], list[str]]:
+    """Jobs of other dates that this run goes on with, and those that the selection leaves alone."""
     jobs = {
         job.id: job
         for job in (
@@ -165,6 +172,7 @@ async def _earlier(
         tenants.setdefault(tenant.domain, []).append(tenant)
     at_fault = {problem.tenant for problem in manifest.problems}
     found: list[Candidate] = []
+    unchosen: list[m.Job] = []
     notices: list[str] = []
     for job in jobs.values():
         spec = job.spec
@@ -180,7 +188,9 @@ async def _earlier(
         assert entry is not None  # noqa: S101 - just found
         if selection.takes(owner.name, entry.name, spec.kind, owner.tags):
             found.append(Candidate(owner, job))
-    return found, notices
+        else:
+            unchosen.append(job)
+    return found, unchosen, notices
 
 
 async def _refresh(journal: Journal, candidates: Iterable[Candidate]) -> list[Candidate]:

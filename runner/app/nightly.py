@@ -318,7 +318,7 @@ class Nightly:
             random=ports.random,
             observers=self._observers,
         )
-        engine.add(intake.taken)
+        engine.add(intake.taken, intake.aside)
         if self._stopped is not None:
             engine.stop(self._stopped)
         return engine

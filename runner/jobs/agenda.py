@@ -5,6 +5,7 @@ restart asks again and gets the same answer. A step may only be chosen here; wha
 `advance`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
@@ -244,6 +245,25 @@ def free_at(job: Job, now: Instant, policy: Policy) -> float:
     elapsed = None if untold else elapsed_seconds(job, now)
     left = policy.retrigger_after_seconds - (elapsed or 0.0)
     return now.boot_seconds + left if left > 0 else 0.0
+
+
+def lined_up(
+    lane: Iterable[Job], aside: Iterable[Job], now: Instant, policy: Policy
+) -> list[tuple[Job, float]]:
+    """The jobs of a lane in their order, each with the boot second before which it is not begun; 0 for at once.
+
+    Args:
+        lane: those that a run takes up.
+        aside: those that it leaves alone: what they asked for may still be on its way.
+        now: the moment.
+        policy: the waiting rules.
+    """
+    ordered = sorted(lane, key=lambda job: lane_order(job, now, policy))
+    begin_at = max((free_at(job, now, policy) for job in aside), default=0.0)
+    return [
+        (job, 0.0 if job.remote_ids or free_at(job, now, policy) else begin_at)  # not, if it is begun already
+        for job in ordered
+    ]
 
 
 def lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, bool, date, int]:
