@@ -228,6 +228,7 @@ WAITING = export(state=State.RETRIED)
         ([], [], None, [StorageError("disk full"), KeyError("a bug")], 1),
         ([WAITING], [], "internal", [], 1),
         ([WAITING], [], "SIGTERM", [KeyError("a bug")], 143),
+        ([WAITING], [], "SIGHUP", [], 143),
         ([FAILED], [], "SIGINT", [], 130),
         ([FAILED], [], "a reason of a later version", [], 3),
     ],

@@ -295,7 +295,7 @@ def test_a_stopped_night_says_why_and_that_the_next_run_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", ["deadline", "SIGTERM", "SIGINT", "storage", "internal", "a later version's"]
+    "reason", ["deadline", "SIGTERM", "SIGHUP", "SIGINT", "storage", "internal", "a later version's"]
 )
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_reason_has_its_words(reason: str, language: Language) -> None:

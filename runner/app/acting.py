@@ -113,7 +113,10 @@ async def _run(settings: Settings, order: Order, as_json: bool) -> int:  # noqa:
 
 
 async def _obey_signals(nightly: Nightly) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    obeyed = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is, under nohup: that is what nohup is for
+        obeyed.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*obeyed) as signals:
         async for number in signals:
             nightly.stop(signal.Signals(number).name)
 

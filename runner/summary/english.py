@@ -52,6 +52,8 @@ WORDS = {
     "was.",
     "reason.deadline": "The deadline came before the end. The next run takes up what is left.",
     "reason.SIGTERM": "The night was stopped by the system (SIGTERM). The next run goes on from where it was.",
+    "reason.SIGHUP": "The night was stopped because its terminal was closed (SIGHUP). The next run goes on from "
+    "where it was.",
     "reason.SIGINT": "The night was stopped by hand. The next run goes on from where it was.",
     "reason.storage": "The night stopped because our files could no longer be written (disk full?). Tell the "
     "technical team.",

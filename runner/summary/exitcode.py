@@ -23,6 +23,7 @@ PRECEDENCE: Final = (SIGINT, SIGTERM, INTERNAL, USAGE, LOCKED, STORAGE, UNFINISH
 _OF_REASON: Final = {
     "SIGINT": SIGINT,
     "SIGTERM": SIGTERM,
+    "SIGHUP": SIGTERM,  # a closed terminal or a lost connection ends a night as a system does
     "internal": INTERNAL,
     "locked": LOCKED,
     "stale": LOCKED,

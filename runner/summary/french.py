@@ -56,6 +56,8 @@ WORDS = {
     "reason.deadline": "L'heure limite est arrivée avant la fin. Ce qui reste sera repris au prochain passage.",
     "reason.SIGTERM": "La nuit a été arrêtée par le système (SIGTERM). Le prochain passage reprendra où elle en "
     "était.",
+    "reason.SIGHUP": "La nuit a été arrêtée parce que son terminal a été fermé (SIGHUP). Le prochain passage "
+    "reprendra où elle en était.",
     "reason.SIGINT": "La nuit a été arrêtée à la main. Le prochain passage reprendra où elle en était.",
     "reason.storage": "La nuit s'est arrêtée parce que nos fichiers ne pouvaient plus être écrits (disque plein "
     "?). Prévenez l'équipe technique.",

@@ -52,7 +52,8 @@ class Night:
         problems: faults of the manifest that stopped a tenant.
         notices: what is told though it is no fault.
         tenants: what people call them, by name.
-        reason: why it stopped early: `deadline`, `SIGTERM`, `SIGINT`, `storage`, `internal`, `died`, or None.
+        reason: why it stopped early: `deadline`, `SIGTERM`, `SIGHUP`, `SIGINT`, `storage`, `internal`, `died`, or
+            None.
         timezone: of the times that people read.
         policy: the waiting rules, to say when a job is asked for again.
     """

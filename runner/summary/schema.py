@@ -37,7 +37,7 @@ def run_schema() -> dict[str, Any]:
         "notices": _list({"type": "string"}, "Told, but no fault."),
         "reason": {
             "type": ["string", "null"],
-            "description": "Why the run stopped early: deadline, SIGTERM, SIGINT, storage, internal, died.",
+            "description": "Why the run stopped early: deadline, SIGTERM, SIGHUP, SIGINT, storage, internal, died.",
         },
         "written_at": _MOMENT,
     }

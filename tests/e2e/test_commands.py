@@ -402,7 +402,10 @@ def test_the_deadline_ends_the_night_with_4_and_the_next_run_goes_on(tmp_path: P
         assert len(served.triggers()) == 1
 
 
-@pytest.mark.parametrize("number, code, seconds", [(signal.SIGTERM, 143, 6.0), (signal.SIGINT, 130, 1.5)])
+@pytest.mark.parametrize(
+    "number, code, seconds",
+    [(signal.SIGTERM, 143, 6.0), (signal.SIGINT, 130, 1.5), (signal.SIGHUP, 143, 1.5)],
+)
 def test_a_signal_stops_the_night_soon_and_the_next_run_goes_on(
     tmp_path: Path, number: signal.Signals, code: int, seconds: float
 ) -> None:
@@ -430,6 +433,22 @@ def test_a_signal_stops_the_night_soon_and_the_next_run_goes_on(
         served.forward(600.0)
         assert bureau.run(**settings).code == 0
         assert len(served.triggers()) == 2
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
+    slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=1.5)),))
+    scenario = Scenario(tenants=(slow,))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        moment = Moment(2)
+        served.on_request = moment.seen
+        with bureau.start(str(RUNNER), "run", "--date", NIGHT, program="nohup") as night:
+            assert moment.wait(60)
+            night.signal(signal.SIGHUP)
+            told = night.end()
+        assert told.code == 0, told.err
+        assert bureau.document()["outcome"] == "ok"
 
 
 def test_of_two_runners_one_leaves_having_sent_nothing(tmp_path: Path) -> None:
