@@ -205,6 +205,7 @@ EVERY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "errors": IDS,
     "losses": IDS,
     "template_made": st.booleans(),
+    "unlisted": st.booleans(),
 }
 
 

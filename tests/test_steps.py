@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runner.app.nightly import Nightly
 from runner.credentials import Secret
 from runner.jobs import model as m
 from runner.lucca import Purpose, Request
@@ -25,6 +26,7 @@ from runner.sandbox import (
 from runner.transport import Answer, NotSentError, Stream, TransportError, UnreachableError
 from runner.turns import SenderPort
 from tests.nights import BODY, DOMAIN, TONIGHT, Setting, Told, export, night, report, tenant
+from tests.virtual import VirtualSandbox
 
 
 def host(**changes: Any) -> TenantScenario:
@@ -282,6 +284,25 @@ def test_hours_that_staff_exported_between_our_look_and_our_post_are_not_lost(
     )
     assert sorted(content.entries > 0 for content in job.contents) == [False, True]
     assert len(told.files()) == 2
+
+
+@pytest.mark.parametrize("empty_ok", [True, False])
+def test_a_run_that_is_stopped_before_it_looks_for_them_leaves_the_look_to_the_next(
+    empty_ok: bool, tmp_path: Path
+) -> None:
+    async def stops(nightly: Nightly, sandbox: VirtualSandbox) -> None:
+        await sandbox.clock.wait(30.0)
+        nightly.stop("SIGTERM")
+
+    tenants = [tenant(exports=[export(empty_ok=empty_ok)])]
+    nothing = host(configurations=(Configuration(entry_weekdays=()),))
+    setting = Setting(kept=True, beside=stops, requests_per_minute=3)
+    cut = night(tmp_path, tenants, [nothing], setting)
+    assert (cut.code, len(cut.asked()), cut.jobs["acme/payroll"].state) == (143, 3, m.State.DOWNLOADED)
+    told = night(tmp_path, tenants, [nothing], Setting(kept=True))
+    assert [record.kind for record in told.asked()] == ["poll"]
+    again = night(tmp_path, tenants, [nothing], Setting(kept=True))
+    assert (again.code, again.asked()) == (0 if empty_ok else 3, [])
 
 
 def test_an_export_that_a_list_showed_and_that_is_gone_is_named_though_another_takes_its_place(

@@ -283,8 +283,9 @@ def lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, boo
 def owes_a_look(job: Job, now: Instant) -> bool:
     """Whether a finished job is looked at once, read-only, by this run.
 
-    So are exports that were triggered more than once in the last seven days (a twin may come late), and those that no
-    trigger brought: without end where nothing came, for the seven days where a later export came first.
+    So are exports that were triggered more than once in the last seven days (a twin may come late), those that no
+    trigger brought: without end where nothing came, for the seven days where a later export came first; and one without
+    entries whose look another run left undone.
     """
     if not isinstance(job.spec, ExportSpec) or not job.triggers:
         return False
@@ -292,7 +293,7 @@ def owes_a_look(job: Job, now: Instant) -> bool:
     if job.state is State.FAILED and job.error is not None:
         code = job.error.code
         return code is ErrorCode.NO_EXPORT or (code is ErrorCode.SUPERSEDED and recent)
-    return job.state is State.DOWNLOADED and len(job.triggers) > 1 and recent
+    return job.state is State.DOWNLOADED and (job.unlisted or (len(job.triggers) > 1 and recent))
 
 
 def looking(job: Job) -> Job:

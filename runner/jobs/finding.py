@@ -96,6 +96,8 @@ def _concluded(job: Job) -> Job:
     """What the exports seen so far mean, once the list is read to its end and each of them is identified."""
     if job.live.unidentified or job.live.listed:
         return job
+    if job.unlisted:
+        job = replace(job, unlisted=False)
     wanted = ends_text(job)
     known = job.live.known
     ours = sorted({*job.remote_ids, *(id_ for id_, ends_on in known.items() if ends_on == wanted)})

@@ -165,14 +165,14 @@ def _placed(job: Job, event: ev.Placed, _now: Instant) -> Job:
     if missing_pieces(job):
         return job
     spec = job.spec
-    flags, live = job.flags, job.live
     if isinstance(spec, m.ExportSpec):
         empty = not any(content.entries for content in job.contents)
-        flags = finding.flagged(flags, Flag.EMPTY, empty and not spec.empty_ok)
-        if empty and not live.polls:
+        flags = finding.flagged(job.flags, Flag.EMPTY, empty and not spec.empty_ok)
+        job = replace(job, flags=flags)
+        if empty and not job.live.polls:
             # Only the POST's answer told of it. Its hours may stand in one that staff made just before the POST.
-            live = replace(live, revisited=False)
-    return replace(job, state=_D, flags=flags, error=None, live=live)
+            job = replace(job, unlisted=True, live=replace(job.live, revisited=False))
+    return replace(job, state=_D, error=None)
 
 
 def _files_missed(job: Job, event: ev.FilesMissed, _now: Instant) -> Job:
