@@ -4,7 +4,7 @@ Must not know what ran already: the same manifest and date give the same specs. 
 is worked out in `missed_reports`, from what the journal knows.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -17,6 +17,7 @@ from runner.manifest.model import ExportEntry, Manifest, ReportEntry, Tenant
 
 MOST_MISSED: Final = 31
 """How many missed dates of one report are made up for."""
+_YEAR_DAYS: Final = 366
 
 
 class Planned(Struct, frozen=True, gc=False):
@@ -51,6 +52,31 @@ def plan(manifest: Manifest, batch_date: date) -> tuple[Planned, ...]:
     if faults:
         raise ManifestError(faults)
     return tuple(planned)
+
+
+def twins_to_come(manifest: Manifest, batch_date: date) -> Iterator[str]:
+    """For `check`: exports that are two tonight and one on some date of the year; that night would be refused whole."""
+    sharing: dict[tuple[str, int], list[tuple[Tenant, ExportEntry]]] = {}
+    for tenant in manifest.tenants:
+        for entry in tenant.exports:
+            sharing.setdefault((tenant.domain, entry.configuration_id), []).append((tenant, entry))
+    for entries in sharing.values():
+        if len(entries) > 1 and (found := _first_twins(entries, batch_date)) is not None:
+            yield found
+
+
+def _first_twins(entries: Sequence[tuple[Tenant, ExportEntry]], batch_date: date) -> str | None:
+    for days in range(_YEAR_DAYS):
+        day = batch_date + timedelta(days=days)
+        places: dict[Identity, str] = {}
+        for tenant, entry in entries:
+            spec = _spec(tenant, entry, day)
+            if spec is not None and (first := places.setdefault(spec.identity, entry.place)) != entry.place:
+                return (
+                    f"{entry.place}: on {day} it is the same export as {first} ({_said(spec)} on {spec.domain}), "
+                    "and no run of that date begins, for no tenant: one entry for both, or other rules, are advised"
+                )
+    return None
 
 
 def missed_reports(

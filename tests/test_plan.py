@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runner.errors import ManifestError
 from runner.jobs.model import ExportSpec, ReportSpec, TemplateBody, TemplateId
 from runner.manifest import Manifest, load_manifest
-from runner.plan import MOST_MISSED, entry_of, missed_reports, plan, refreshed
+from runner.plan import MOST_MISSED, entry_of, missed_reports, plan, refreshed, twins_to_come
 
 NIGHT = date(2026, 11, 24)
 HEAD = "version: 1\ntenants:\n"
@@ -142,6 +142,21 @@ def test_two_exports_that_mean_the_same_job_stop_the_run_and_both_places_are_tol
     assert "export b: the same export as at" in fault
     assert "export a: configuration 3 before 2026-11-23 on acme.ilucca.net" in fault
     assert len(plan(manifest, NIGHT + timedelta(days=7))) == 2, "only on nights when they meet"
+
+
+def test_two_exports_that_will_mean_the_same_job_some_day_are_warned_of(tmp_path: Path) -> None:
+    """On that day no tenant's night would begin."""
+    entry = "{{name: {}, configuration_id: {}, ends_at: {}}}"
+    weekly, monthly = entry.format("a", 3, "monday"), entry.format("b", 3, "month-start")
+    manifest = manifest_of(tmp_path, ACME + f"    exports: [{weekly}, {monthly}]\n")
+    (warning,) = twins_to_come(manifest, NIGHT)
+    assert "tenants.yaml:8:" in warning
+    assert "on 2027-02-01 it is the same export as" in warning
+    with pytest.raises(ManifestError):
+        plan(manifest, date(2027, 2, 1))
+    for other in (entry.format("b", 4, "month-start"), entry.format("b", 3, "sunday")):
+        manifest = manifest_of(tmp_path, ACME + f"    exports: [{weekly}, {other}]\n")
+        assert list(twins_to_come(manifest, NIGHT)) == []
 
 
 def test_two_reports_of_one_name_and_domain_are_the_same_job(tmp_path: Path) -> None:

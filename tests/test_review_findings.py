@@ -78,6 +78,18 @@ def test_an_output_that_cannot_be_written_exits_6_and_says_why(tmp_path: Path) -
     assert "internal" not in ran.stderr
 
 
+def test_check_tells_of_a_night_that_no_tenant_will_have(tmp_path: Path) -> None:
+    """Two entries that are two exports when the manifest is checked, and one on the first Monday that is a first."""
+    folder = a_folder_with_a_manifest(tmp_path)
+    twin = MANIFEST + "      - {name: monthly, configuration_id: 3, ends_at: month-start}\n"
+    (folder / "tenants.yaml").write_text(twin, encoding="utf-8")
+    ran = runner(folder, "check", "--date", "2026-11-24", "--json")
+    (told,) = [text for text in json.loads(ran.stdout)["warnings"] if "the same export" in text]
+    assert "on 2027-02-01" in told
+    assert runner(folder, "plan", "--date", "2027-02-01").returncode == 2
+    assert "on 2027-02-01" in runner(folder, "plan", "--date", "2026-11-24").stderr
+
+
 def test_a_key_that_is_never_given_costs_its_tenant_alone_and_not_the_end_of_the_run(tmp_path: Path) -> None:
     """A pipe without a writer, a hung share, a keyring that asks a sleeping person: reading them never returns."""
     folder = a_folder_with_a_manifest(tmp_path)

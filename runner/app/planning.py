@@ -16,7 +16,7 @@ from runner.collector import uncollected
 from runner.errors import ManifestError
 from runner.jobs.model import TAKEN_UP_AGAIN, ExportSpec, Identity, Job, Spec, State
 from runner.manifest import Manifest, Tenant, warnings
-from runner.plan import Planned, entry_of, missed_reports, owner_of, refreshed
+from runner.plan import Planned, entry_of, missed_reports, owner_of, refreshed, twins_to_come
 from runner.plan import plan as plan_night
 from runner.settings import Settings
 
@@ -42,6 +42,7 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
     open_ = [p for p, state in told if state not in ("downloaded", "skipped")]
     requests, minutes = _effort(open_, settings.requests_per_minute)
     problems = [p for p in manifest.problems if selection.concerns(p)]
+    told_of = [*warnings(manifest, night), *twins_to_come(manifest, night)]
     if as_json:
         answer(
             {
@@ -50,7 +51,7 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
                 "requests": requests,
                 "minutes": minutes,
                 "problems": [{"tenant": p.tenant, "message": p.message} for p in problems],
-                "warnings": list(warnings(manifest, night)),
+                "warnings": told_of,
             }
         )
     else:
@@ -67,7 +68,7 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
                 for p, state in told
             ],
         )
-        for text in (*(p.message for p in problems), *(f"warning: {w}" for w in warnings(manifest, night))):
+        for text in (*(p.message for p in problems), *(f"warning: {w}" for w in told_of)):
             say(text)
         say(
             f"{len(open_)} of {len(chosen)} jobs to do on {night.isoformat()}: at least {requests} requests, "
@@ -167,7 +168,7 @@ def check(flags: dict[str, str], date_text: str | None, *, as_json: bool) -> int
         manifest = manifest_of(settings)
         faults = [problem.message for problem in manifest.problems]
         plan_night(manifest, night)
-        told = list(warnings(manifest, night))
+        told = [*warnings(manifest, night), *twins_to_come(manifest, night)]
         tenants = len(manifest.tenants)
     except ManifestError as error:
         faults, tenants = list(error.faults), 0
