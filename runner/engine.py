@@ -249,14 +249,16 @@ class Engine:
     def _look_at(self, ids: Iterable[int], now: Instant) -> None:
         """Look at those of these jobs that no other of their lane is before."""
         for id_ in ids:
-            entry = self._entries[id_]
-            if entry.open and (entry.lane is None or entry.lane[0] == id_):
-                self._schedule(id_, now)
+            self._schedule(id_, now)
+
+    @staticmethod
+    def _is_first(id_: int, entry: _Entry) -> bool:
+        return not entry.lane or entry.lane[0] == id_
 
     def _schedule(self, id_: int, now: Instant) -> None:
         """Look at what the job does next: begin it, if it needs no request, or put the job where it waits for that."""
         entry, job = self._entries[id_], self.jobs[id_]
-        if entry.busy or not entry.open:
+        if entry.busy or not entry.open or not self._is_first(id_, entry):
             return
         # Even a run that was stopped before it began says which files stand there: a crash may have left it unsaid.
         if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
@@ -271,6 +273,8 @@ class Engine:
 
     def _put(self, id_: int, entry: _Entry, action: Action, present: float) -> None:
         """Put the job where it waits for this action, which needs a request, or a later moment, or is none."""
+        if not self._is_first(id_, entry):
+            return  # it stepped aside: whoever is before it calls it
         if isinstance(action, Do) and entry.not_before <= present:
             tenant, priority = entry.tenant, action.step.priority
             if tenant.key is None:
@@ -318,9 +322,12 @@ class Engine:
         self._open -= 1
         self._wake.set()
         lane = entry.lane
-        if not lane or lane[0] != id_:
+        if not lane or id_ not in lane:
             return
-        del lane[0]
+        was_first = lane[0] == id_
+        lane.remove(id_)
+        if not was_first:
+            return
         if not job.finished:
             for later in lane:
                 self._entries[later].open = False
@@ -328,9 +335,12 @@ class Engine:
             lane.clear()
         elif lane:
             now = self._clock.now()
-            following = self._entries[lane[0]]
-            following.not_before = max(following.not_before, agenda.free_at(job, now, self._policy))
-            self._schedule(lane[0], now)
+            self._begin_first(lane, agenda.free_at(job, now, self._policy), now)
+
+    def _begin_first(self, lane: list[int], not_before: float, now: Instant) -> None:
+        entry = self._entries[lane[0]]
+        entry.not_before = max(entry.not_before, not_before)
+        self._schedule(lane[0], now)
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -443,9 +453,14 @@ class Engine:
                 id_, ev.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail))
             )
             return
-        entry.not_before = self._clock.now().boot_seconds + pause
+        now = self._clock.now()
+        entry.not_before = now.boot_seconds + pause
         if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
             entry.tenant.domain.pause(entry.not_before)
+        lane = entry.lane
+        if lane and len(lane) > 1 and agenda.steps_aside(job):
+            lane.append(lane.pop(0))
+            self._begin_first(lane, entry.not_before, now)
 
     def _park_keyless(self, tenant: Tenant, detail: str) -> None:
         self._park(tenant, m.ErrorCode.SECRET, detail)

@@ -41,7 +41,7 @@ from runner.sandbox import (
     TenantScenario,
     Trigger,
 )
-from runner.transport import Answer, Stream, Timeouts
+from runner.transport import Answer, LostError, NotSentError, Stream, Timeouts, TransportError
 from runner.turns import Client, Limits, SenderPort, Turn
 from tests.nights import BODY, DOMAIN, MEMORY, TONIGHT, Setting, export, night, report, tenant
 from tests.streams import Followed
@@ -463,6 +463,46 @@ def test_older_dates_of_a_configuration_go_first_and_one_at_a_time(tmp_path: Pat
     kinds = [record.kind for record in told.asked() if record.kind in ("trigger", "content")]
     assert kinds == ["trigger", "content"] * 3
     assert list(told.files()) == ["acme/middle-342.json", "acme/new-343.json", "acme/old-341.json"]
+
+
+@pytest.mark.parametrize("error", [LostError("no answer in 60 s"), NotSentError("no connection")])
+def test_a_report_that_is_in_trouble_for_ever_keeps_no_other_of_its_host_waiting(
+    error: TransportError, tmp_path: Path
+) -> None:
+    posts: list[int] = []
+
+    def lost(_domain: str, request: Request) -> None:
+        if request.body is not None and b'"templateId":12' in request.body:
+            posts.append(1)
+            raise error
+
+    mine = [report("first"), report("second", m.TemplateId(13)), report("third", m.TemplateId(13))]
+    tenants = [tenant(reports=mine), tenant(reports=[report("theirs", m.TemplateId(13))], name="zeta")]
+    kind = host(reports=Reports(templates=(12, 13)))
+    setting = Setting(sender=lambda sender: Counting(sender, lost), until_seconds=1800.0)
+    told = night(tmp_path, tenants, [kind], setting)
+    states = {label: job.state for label, job in told.jobs.items()}
+    assert states.pop("acme/first") is m.State.PENDING
+    assert set(states.values()) == {m.State.DOWNLOADED}
+    assert told.code == 4
+    assert len(posts) <= 7 + 1800 / 60, "it is asked for no more often for that"
+    assert not told.evictions or not any(record.unfinished for record in told.evictions)
+
+
+def test_in_an_outage_several_reports_of_a_host_ask_hardly_more_often_than_one(
+    tmp_path: Path,
+) -> None:
+    posts: list[int] = []
+
+    def lost(_domain: str, _request: Request) -> None:
+        posts.append(1)
+        raise LostError("no answer in 60 s")
+
+    reports = [report(f"r{number}") for number in range(5)]
+    setting = Setting(sender=lambda sender: Counting(sender, lost), until_seconds=7200.0)
+    told = night(tmp_path, [tenant(reports=reports)], setting=setting)
+    assert {job.state for job in told.jobs.values()} == {m.State.PENDING}
+    assert len(posts) <= 5 * 7 + 7200 / 60
 
 
 def test_reports_of_a_host_go_one_at_a_time_from_the_post_to_the_last_byte(tmp_path: Path) -> None:

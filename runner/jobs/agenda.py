@@ -280,6 +280,14 @@ def lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, boo
     return free, asked, not in_flight, day, job.id
 
 
+def steps_aside(job: Job) -> bool:
+    """Whether a job that met trouble lets the others of its lane go first: one report may be in trouble for ever.
+
+    There must be nothing of it at Lucca, neither done nor on its way: theirs would take its place.
+    """
+    return isinstance(job.spec, ReportSpec) and not job.remote_ids
+
+
 def owes_a_look(job: Job, now: Instant) -> bool:
     """Whether a finished job is looked at once, read-only, by this run.
 
