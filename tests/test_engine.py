@@ -489,6 +489,24 @@ def test_a_report_that_is_in_trouble_for_ever_keeps_no_other_of_its_host_waiting
     assert not told.evictions or not any(record.unfinished for record in told.evictions)
 
 
+def test_an_export_that_cannot_be_downloaded_for_ever_keeps_no_later_date_waiting(tmp_path: Path) -> None:
+    """It was made before theirs, whenever it comes."""
+    broken: list[int] = []
+
+    def bend(record: RequestRecord) -> Fault | None:
+        if record.kind == "content" and not broken:
+            broken.append(int(record.path.rpartition("/")[2]))
+        return Status(500) if broken and record.path.endswith(f"/{broken[0]}") else None
+
+    dates = [export("older", ends_at="monday"), export("later", ends_at="daily")]
+    told = night(tmp_path, [tenant(exports=dates)], setting=Setting(bend=bend, until_seconds=1800.0))
+    assert {label: job.state.value for label, job in told.jobs.items()} == {
+        "acme/older": "downloading",
+        "acme/later": "downloaded",
+    }
+    assert [trigger.ends_at for trigger in told.triggers] == ["2026-11-23T00:00:00", "2026-11-24T00:00:00"]
+
+
 def test_in_an_outage_several_reports_of_a_host_ask_hardly_more_often_than_one(
     tmp_path: Path,
 ) -> None:

@@ -281,11 +281,11 @@ def lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, boo
 
 
 def steps_aside(job: Job) -> bool:
-    """Whether a job that met trouble lets the others of its lane go first: one report may be in trouble for ever.
+    """Whether a job that met trouble lets the others of its lane go first: it may be in trouble for ever.
 
-    There must be nothing of it at Lucca, neither done nor on its way: theirs would take its place.
+    An export that is there was made before theirs, and stays. A report must not be there yet: theirs would delete it.
     """
-    return isinstance(job.spec, ReportSpec) and not job.remote_ids
+    return bool(job.remote_ids) is isinstance(job.spec, ExportSpec)
 
 
 def owes_a_look(job: Job, now: Instant) -> bool:

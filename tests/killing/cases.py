@@ -9,8 +9,9 @@ from typing import Final
 
 from tests.killing.ports import Death
 
-STORIES: Final = ("answered", "polled", "report")
-"""An export whose POST is answered, one whose POST is cut off by a gateway, a report by its own template."""
+STORIES: Final = ("answered", "doubled", "polled", "report")
+"""An export whose POST is answered, one that answers under the doubled path alone, one whose POST is cut off by a
+gateway, a report by its own template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ ONCE: Final = {
         "after: disk rename run.json #2",
     ),
     "answered": ("before after: export TriggerAnswered",),
+    "doubled": ("before after: journal remember_trait",),
     "report": (
         "midst after: send template",
         "after: journal remember_template, report TemplateCreated",

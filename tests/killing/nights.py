@@ -83,6 +83,7 @@ def tenant_of(story: str, domain: str) -> TenantScenario:
     return TenantScenario(
         domain=domain,
         configurations=(Configuration(trigger=trigger),),
+        content_path="doubled" if story == "doubled" else "plain",
         faults=_LATE,
         requests_per_minute=100_000,
     )
