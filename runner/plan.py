@@ -117,10 +117,28 @@ def entry_of(tenant: Tenant, spec: Spec) -> ExportEntry | ReportEntry | None:
     return next((e for e in tenant.reports if e.name == spec.name), None)
 
 
-def owner_of(sharing: Iterable[Tenant], spec: Spec) -> Tenant | None:
-    """Of the tenants of its host the one that goes on with an earlier night's job, the one of its name first."""
+def owner_of(sharing: Iterable[Tenant], spec: Spec, *, begun: bool) -> Tenant | None:
+    """Of the tenants of its host the one that goes on with an earlier night's job, the one of its name first.
+
+    Args:
+        sharing: the tenants of its host.
+        spec: what it wants.
+        begun: whether it was asked for already, or found. If not, a `since` that was moved meanwhile holds for it.
+    """
     own_first = sorted(sharing, key=lambda tenant: tenant.name != spec.tenant)
-    return next((tenant for tenant in own_first if entry_of(tenant, spec) is not None), None)
+    return next(
+        (
+            tenant
+            for tenant in own_first
+            if entry_of(tenant, spec) is not None and (begun or _is_ours(tenant, spec))
+        ),
+        None,
+    )
+
+
+def _is_ours(tenant: Tenant, spec: Spec) -> bool:
+    """Whether it does not end before the date from which the tenant's exports are ours to make."""
+    return not isinstance(spec, ExportSpec) or tenant.since is None or spec.ends_at >= tenant.since
 
 
 def refreshed(tenant: Tenant, entry: ExportEntry | ReportEntry, spec: Spec, *, asked: bool) -> Spec:

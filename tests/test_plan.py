@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runner.errors import ManifestError
 from runner.jobs.model import ExportSpec, ReportSpec, TemplateBody, TemplateId
 from runner.manifest import Manifest, load_manifest
-from runner.plan import MOST_MISSED, entry_of, missed_reports, plan, refreshed, twins_to_come
+from runner.plan import MOST_MISSED, entry_of, missed_reports, owner_of, plan, refreshed, twins_to_come
 
 NIGHT = date(2026, 11, 24)
 HEAD = "version: 1\ntenants:\n"
@@ -294,6 +294,18 @@ def test_of_several_entries_of_one_configuration_each_keeps_its_own_jobs(tmp_pat
     entry = entry_of(tenant, unlike_any)
     assert entry is not None
     assert entry.name == "weekly"
+
+
+def test_a_since_that_was_moved_holds_for_what_was_not_begun(tmp_path: Path) -> None:
+    """Triggering is not undone. What was triggered is followed to its end."""
+    manifest = manifest_of(tmp_path, PAYROLL)
+    (tenant,), (spec,) = manifest.tenants, exports_of(manifest, NIGHT)
+    assert owner_of([tenant], spec, begun=False) is tenant
+    moved = replace(tenant, since=spec.ends_at + timedelta(days=1))
+    assert owner_of([moved], spec, begun=False) is None
+    assert owner_of([moved], spec, begun=True) is moved
+    assert owner_of([replace(tenant, since=spec.ends_at)], spec, begun=False) is not None
+    assert owner_of([replace(tenant, since=None)], spec, begun=False) is not None
 
 
 def test_a_job_that_is_no_longer_in_the_manifest_has_no_entry(tmp_path: Path) -> None:

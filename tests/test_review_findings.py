@@ -409,6 +409,19 @@ tenants:
     assert told.code == 0
 
 
+def test_a_since_that_was_moved_keeps_an_earlier_run_s_export_from_being_asked_for(tmp_path: Path) -> None:
+    """Somebody saw in time that the manifest would make what was made by hand."""
+    journal, lucca = tmp_path / "journal.db", OtherLucca(busy_for=1000)
+    assert a_night(tmp_path, lucca, journal=journal, until_hours=0.01).code == 4
+    lucca.busy_for = 0
+    told = a_night(tmp_path, lucca, MANIFEST.replace("2026-01-01", "2026-11-24"), journal=journal)
+    assert lucca.posts == 0
+    (notice,) = told.run["notices"]
+    assert notice.startswith("acme/payroll of 2026-11-24 is pending and ends before its tenant's `since`")
+    assert a_night(tmp_path, lucca, journal=journal).code == 0
+    assert lucca.posts == 1
+
+
 TWO_TENANTS = (
     MANIFEST
     + """\

@@ -176,13 +176,11 @@ async def _earlier(
     notices: list[str] = []
     for job in jobs.values():
         spec = job.spec
-        owner = owner_of(tenants.get(spec.domain, ()), spec)
+        sharing, begun = tenants.get(spec.domain, ()), bool(job.triggers or job.remote_ids)
+        owner = owner_of(sharing, spec, begun=begun)
         if owner is None:
             if not job.finished and spec.tenant not in at_fault:
-                notices.append(
-                    f"{job.label} of {spec.due.isoformat()} is {job.state.value} and no longer in the manifest: "
-                    "it is left alone. Put it back into the manifest to have it finished."
-                )
+                notices.append(_left_alone(job, gone=owner_of(sharing, spec, begun=True) is None))
             continue
         entry = entry_of(owner, spec)
         assert entry is not None  # noqa: S101 - just found
@@ -191,6 +189,15 @@ async def _earlier(
         else:
             unchosen.append(job)
     return found, unchosen, notices
+
+
+def _left_alone(job: m.Job, *, gone: bool) -> str:
+    told = f"{job.label} of {job.spec.due.isoformat()} is {job.state.value} and"
+    if gone:
+        why, to_do = "no longer in the manifest", "Put it back into the manifest to have it finished"
+    else:
+        why, to_do = "ends before its tenant's `since`", "Move `since` back to have it made"
+    return f"{told} {why}: it is left alone. {to_do}."
 
 
 async def _refresh(journal: Journal, candidates: Iterable[Candidate]) -> list[Candidate]:

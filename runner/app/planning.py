@@ -143,7 +143,8 @@ def _known(
     for tenant in manifest.tenants if left else ():
         sharing.setdefault(tenant.domain, []).append(tenant)
     for job in left:
-        owner = owner_of(sharing.get(job.spec.domain, ()), job.spec)
+        begun = bool(job.triggers or job.remote_ids)
+        owner = owner_of(sharing.get(job.spec.domain, ()), job.spec, begun=begun)
         entry = entry_of(owner, job.spec) if owner else None
         if owner and entry:
             told = refreshed(owner, entry, job.spec, asked=bool(job.remote_ids))
