@@ -327,6 +327,14 @@ def test_a_name_without_its_file_is_not_a_file() -> None:
     assert (job.state, job.files, job.contents) == (State.DOWNLOADING, (), ())
 
 
+def test_what_was_lost_of_an_export_that_failed_is_downloaded_again_with_what_it_lacked() -> None:
+    job = happen(polling(), listed((290, ENDS), (291, ENDS)), ev.Fetched(staged(290)))
+    job = happen(job, ev.Named((record(290),)), ev.Placed((record(290).path,)), failed())
+    job = happen(restarted(job), ev.FilesMissed((record(290).path,)))
+    assert (job.state, job.error) == (State.DOWNLOADING, None)
+    assert missing_pieces(job) == ((290, "json"), (291, "json"))
+
+
 @pytest.mark.parametrize(
     "entries, empty_ok, flags",
     [(0, False, frozenset({Flag.EMPTY})), (0, True, frozenset()), (1, False, frozenset())],

@@ -146,6 +146,15 @@ def test_a_file_of_a_report_that_went_missing_is_downloaded_again() -> None:
     assert happen(job, ev.ReportLost()).state is State.POLLING
 
 
+def test_a_report_of_which_a_file_was_lost_before_the_other_came_was_done_and_is_not_polled() -> None:
+    job = happen(waiting(), ev.ReportPolled("done"), ev.Fetched(staged(7, "csv", entries=None)))
+    job = happen(job, ev.Named((record(7, "csv"),)), ev.Placed((record(7, "csv").path,)), failed())
+    for stood in (job, happen(job, ev.Reopened())):
+        lost = happen(restarted(stood), ev.FilesMissed((record(7, "csv").path,)))
+        assert (lost.state, lost.error, lost.files) == (State.DOWNLOADING, None, ())
+        assert {format_ for _, format_ in missing_pieces(lost)} == {"csv", "excel"}
+
+
 # ── returns ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

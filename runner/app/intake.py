@@ -81,15 +81,17 @@ async def take_in(
     news = [p for p, job in zip(missed, known[missed_from:others_from], strict=True) if job is None]
     going_on, due = await _due(journal, [*chosen, *news], [*known[:missed_from], *[None] * len(news)], night)
     due_numbers = frozenset([one.job.id for one in going_on] + [one.job.id for one in due])
+    beside = [job for job in known[others_from:] if job is not None]
+    tonight, read = await journal.of_night(night, due_numbers.union([job.id for job in beside]))
+    # What an earlier run of this night finished has its files in tonight's folder, whatever its date.
+    unfinished += [job for job in read if job.state is m.State.DOWNLOADED]
     earlier, unchosen, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
     candidates = await _refresh(journal, [*due, *earlier])
     opened, passed = await _open(output, candidates, night, now)
-    at_hand = [*passed, *(job for job in known[others_from:] if job is not None)]
-    here = due_numbers.union([candidate.job.id for candidate in earlier], [job.id for job in at_hand])
-    tonight, read = await journal.of_night(night, here)
+    here = {candidate.job.id for candidate in earlier}
     return Intake(
         taken=(*going_on, *opened),
-        left={job.id: job for job in (*at_hand, *read)},
+        left={job.id: job for job in (*passed, *beside, *(job for job in read if job.id not in here))},
         beside=tuple(
             m.Job(id=0, spec=p.spec) if job is None else job
             for p, job in zip(others, known[others_from:], strict=True)
@@ -140,7 +142,7 @@ async def _due(
     for p, job in zip(planned, known, strict=True):
         if job is None:
             news.append(p)
-        elif job.spec is p.spec and job.state not in m.FINISHED:
+        elif job.spec is p.spec and job.state not in m.FINISHED and not job.files:
             going_on.append(Taken(p.tenant, job))
         else:
             candidates.append(Candidate(p.tenant, job, p.spec))
@@ -240,28 +242,38 @@ async def _open(
 ) -> tuple[list[Taken], list[m.Job]]:
     """Those that the engine takes up, and the jobs of the others."""
     folder = f"{night.isoformat()}/"
-    downloaded = m.State.DOWNLOADED  # Python 3.11 makes a call of each look at an enum's member
-    mine = [
-        r for c in candidates if c.job.state is downloaded for r in c.job.files if r.path.startswith(folder)
-    ]
-    missing = frozenset(await output.present(mine)) if mine else frozenset()
+    owed = [r for c in candidates if c.job.files for r in _owed(c.job, folder)]
+    missing = frozenset(await output.present(owed)) if owed else frozenset()
     taken: list[Taken] = []
     passed: list[m.Job] = []
     for candidate in candidates:
         job = candidate.job
-        if job.state not in m.FINISHED:
-            taken.append(Taken(candidate.tenant, job))
-            continue
-        if agenda.owes_a_look(job, now):
-            job = agenda.looking(job)
         opening: ev.Event | None = None
-        lost = tuple(record.path for record in job.files if record.path in missing)
-        if lost:
+        if lost := tuple(r.path for r in _owed(job, folder) if r.path in missing) if missing else ():
             opening = ev.FilesMissed(lost)
         elif _taken_up_again(job):
             opening = ev.Reopened()
-        elif job.live.revisited:
+        if agenda.owes_a_look(job, now):
+            job = agenda.looking(job)
+        if opening is None and job.state in m.FINISHED and job.live.revisited:
             passed.append(job)
-            continue
-        taken.append(Taken(candidate.tenant, job, opening))
+        else:
+            taken.append(Taken(candidate.tenant, job, opening))
     return taken, passed
+
+
+def _owed(job: m.Job, folder: str) -> list[m.FileRecord]:
+    """The files of this job that have to stand when this run ends, and stood once.
+
+    Of one that was downloaded those in this night's folder: what lies in older ones may have been taken away and paid,
+    and must not come twice. Of one that never was, wherever they are: nobody was told yet that they had come.
+    """
+    if job.state is m.State.DOWNLOADED:
+        return [r for r in job.files if r.path.startswith(folder)]
+    if job.state is m.State.FAILED and not _taken_up_again(job):
+        return []
+    told = any(transition.state is m.State.DOWNLOADED for transition in job.history)
+    ids = job.remote_ids if isinstance(job.spec, m.ExportSpec) else job.remote_ids[-1:]
+    return [
+        r for r in job.files if r.placed and r.remote_id in ids and (not told or r.path.startswith(folder))
+    ]

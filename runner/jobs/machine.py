@@ -182,9 +182,11 @@ def _files_missed(job: Job, event: ev.FilesMissed, _now: Instant) -> Job:
         {r.remote_id for r in job.files if r.path in missed} if isinstance(job.spec, m.ExportSpec) else set()
     )
     files = tuple(r for r in job.files if r.path not in missed)
+    # A report of which one file had come was done, so it need not be polled again.
     return replace(
         job,
         state=_L,
+        error=None,
         files=files,
         contents=tuple(c for c in job.contents if c.remote_id not in ids),
         live=replace(job.live, staged=()),

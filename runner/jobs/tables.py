@@ -56,6 +56,7 @@ EXPORT_TABLE: Table = {
         ev.Listed: _to(_F, _L),
         ev.Identified: _to(_F, _L),
         ev.PathMissed: _to(_F),
+        ev.FilesMissed: _to(_L),
         ev.Reopened: _to(_P, _O, _L),
         ev.Retried: _to(_P, _O, _L),
     },
@@ -78,11 +79,12 @@ REPORT_TABLE: Table = {
         ev.ReportPolled: _to(_O, _L, _F),
         ev.ReportTimedOut: _to(_O, _F),
         ev.ReportLost: _to(_O, _F),
+        ev.FilesMissed: _to(_L),
         ev.Failed: _to(_F),
     },
     _L: {**_DOWNLOADING, ev.ReportLost: _to(_O, _F)},
     _D: {ev.FilesMissed: _to(_L)},
-    _F: {ev.Reopened: _to(_P, _O), ev.Retried: _to(_P, _O)},
+    _F: {ev.FilesMissed: _to(_L), ev.Reopened: _to(_P, _O), ev.Retried: _to(_P, _O)},
 }
 
 TABLES: Mapping[str, Table] = {"export": EXPORT_TABLE, "report": REPORT_TABLE}

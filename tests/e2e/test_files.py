@@ -137,6 +137,53 @@ def test_a_file_that_somebody_changed_is_told_and_not_overwritten(forks: Forks, 
         assert bureau.leftovers() == []
 
 
+@pytest.mark.parametrize("retried", [False, True], ids=["by itself", "retried"])
+@pytest.mark.parametrize("changed", range(4), ids=["export csv", "export json", "report csv", "report xls"])
+def test_what_was_moved_away_with_a_changed_file_comes_again_with_it(
+    forks: Forks, tmp_path: Path, changed: int, *, retried: bool
+) -> None:
+    scenario = Scenario(tenants=(quick("acme.ilucca.net", reports=REPORTS),))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
+        bureau.take(scenario)
+        assert bureau.run().code == 0
+        posts, files = served.posts(), bureau.data_files()
+        kept = {path: (bureau.night() / path).read_bytes() for path in files}
+        (bureau.night() / files[changed]).write_bytes(b"mine")
+        told = bureau.run()
+        assert told.code == 3, told.err
+        if retried:
+            assert bureau.command("retry").code == 0
+        # The page says to move the file in the way; whoever moves its whole folder finds all of it again.
+        shutil.rmtree(bureau.night() / "acme")
+        told = bureau.run()
+        assert told.code == 0, told.err
+        assert {path: (bureau.night() / path).read_bytes() for path in bureau.data_files()} == kept
+        assert served.posts() == posts
+        bureau.check_sums()
+        assert bureau.command("verify").code == 0
+
+
+def test_files_of_an_earlier_date_that_came_tonight_are_missed_as_well(forks: Forks, tmp_path: Path) -> None:
+    slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=(0.5, 0.6))),))
+    scenario = Scenario(tenants=(slow,))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
+        bureau.take(scenario)
+        assert bureau.run(until="0.2s").code == 4
+        assert bureau.run(date=NEXT_WEEK).code == 0
+        posts, files = served.posts(), bureau.data_files(NEXT_WEEK)
+        assert len(files) == 4
+        kept = {path: (bureau.night(NEXT_WEEK) / path).read_bytes() for path in files}
+        shutil.rmtree(bureau.night(NEXT_WEEK) / "acme")
+        told = bureau.run(date=NEXT_WEEK)
+        assert told.code == 0, told.err
+        assert bureau.data_files(NEXT_WEEK) == files
+        assert {path: (bureau.night(NEXT_WEEK) / path).read_bytes() for path in files} == kept
+        assert served.posts() == posts
+        bureau.check_sums(NEXT_WEEK)
+
+
 def test_a_lost_journal_is_survived_by_adopting_what_exists(forks: Forks, tmp_path: Path) -> None:
     scenario = Scenario(tenants=(quick("acme.ilucca.net"), quick("globex.ilucca.net")))
     with lucca(scenario) as served:
