@@ -105,6 +105,29 @@ def test_what_a_bare_list_shows_is_asked_before_anything_else() -> None:
     assert act(happen(waiting(), listed(290)), HOUR * 2) == Do(Step.IDENTIFY)
 
 
+def test_what_told_no_end_is_asked_once_more_before_a_trigger_and_not_for_ever() -> None:
+    job = happen(
+        export(), listed(289, 290), ev.Identified(290, None), ev.Identified(289, EARLIER), seconds=10
+    )
+    assert act(job, 11) == Wait(1000.0 + 40)
+    assert act(job, 40) == Conclude(ev.Doubted())
+    job = happen(job, ev.Doubted(), seconds=40)
+    assert act(job, 41) == Do(Step.SURVEY)
+    job = happen(job, listed(289, 290), seconds=41)
+    assert (job.live.unidentified, act(job, 41)) == ((290,), Do(Step.IDENTIFY))
+    job = happen(job, ev.Identified(290, None), seconds=41)
+    assert act(job, 42) == Do(Step.TRIGGER)
+    job = happen(job, triggered(), let_go(), listed(291), ev.Identified(291, None), seconds=50)
+    job = happen(job, listed(291), seconds=HOUR + 60)
+    assert act(job, HOUR + 61) == Conclude(ev.Doubted())
+    job = happen(job, ev.Doubted(), seconds=HOUR + 61)
+    assert act(job, HOUR + 61) == Do(Step.POLL)
+    job = happen(job, listed(291), seconds=HOUR + 62)
+    assert job.live.unidentified == (291,)
+    job = happen(job, ev.Identified(291, None), seconds=HOUR + 62)
+    assert act(job, HOUR + 63) == Do(Step.TRIGGER)
+
+
 def test_a_post_whose_answer_was_lost_counts_as_sent() -> None:
     job = happen(export(), listed(), triggered())
     assert act(restarted(job), 1) == Conclude(ev.Resumed())

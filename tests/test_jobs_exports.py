@@ -34,6 +34,7 @@ from tests.job_samples import (
 EVENTS: tuple[ev.Event, ...] = (
     listed(),
     ev.Identified(290, ENDS),
+    ev.Doubted(),
     triggered(),
     ev.TriggerUnsent(),
     let_go(),

@@ -382,3 +382,30 @@ def test_a_report_that_vanished_is_made_again_three_times_and_no_more(evicted: s
     error = never.jobs["acme/times"].error
     assert error is not None
     assert (never.code, error.code, len(never.asked("report.create"))) == (3, m.ErrorCode.REPORT_ERROR, 4)
+
+
+def test_what_could_not_be_read_until_the_hour_was_up_is_asked_once_more_before_the_second_trigger(
+    tmp_path: Path,
+) -> None:
+    """By the polls alone it would be asked again some minutes later, and a second export be made meanwhile."""
+    late = host(
+        bare_lists=True,
+        faults=(FaultRule(fault=Status(404), kind="item", first=2, last=27),),
+        configurations=(Configuration(trigger=Trigger(seconds=60.0, answer=Status(504))),),
+    )
+    told = night(tmp_path, [tenant(exports=[export()])], [late])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(told.triggers), job.foreign_ids) == (0, m.State.DOWNLOADED, 1, ())
+
+
+def test_an_export_made_by_hand_that_cannot_be_read_at_the_first_look_is_adopted_all_the_same(
+    tmp_path: Path,
+) -> None:
+    late = host(
+        bare_lists=True,
+        staff_exports=(BY_HAND,),
+        faults=(FaultRule(fault=Status(404), kind="item", first=1, last=2),),
+    )
+    told = night(tmp_path, [tenant(exports=[export()])], [late])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, set(job.flags), len(told.triggers)) == (0, {m.Flag.ADOPTED}, 0)

@@ -14,7 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.clock import Instant
-from runner.jobs.events import Event, Failed, ReportTimedOut, Resumed
+from runner.jobs.events import Doubted, Event, Failed, ReportTimedOut, Resumed
+from runner.jobs.finding import doubtful
 from runner.jobs.machine import missing_pieces
 from runner.jobs.model import (
     FINISHED,
@@ -31,6 +32,8 @@ from runner.jobs.remedies import job_error
 FRESH_SECONDS = 90.0
 """A look that is older than this is taken again before a trigger. More than a minute, or a host that is asked once a
 minute would be looked at for ever and never triggered."""
+DOUBT_SECONDS = 30.0
+"""How long after its list an export that told no end is asked once more before the first trigger."""
 LOOK_BACK = timedelta(days=7)
 """How long a job that was triggered more than once is looked at for a late twin."""
 _SERVER_DATE_MARGIN_SECONDS = 2.0  # `Date` headers have whole seconds, and two of them are subtracted.
@@ -136,11 +139,13 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
     if live.unidentified:
         return Do(Step.IDENTIFY)
     if job.state is _PENDING:
-        fresh = (
-            live.polled_boot_seconds is not None
-            and now.boot_seconds - live.polled_boot_seconds <= FRESH_SECONDS
-        )
-        return _TRIGGER if fresh else _SURVEY
+        surveyed = live.polled_boot_seconds
+        if surveyed is None or now.boot_seconds - surveyed > FRESH_SECONDS:
+            return _SURVEY
+        if not doubtful(job):
+            return _TRIGGER
+        again = surveyed + min(DOUBT_SECONDS, policy.export_poll_interval_seconds)
+        return Conclude(Doubted()) if now.boot_seconds >= again else Wait(again)
     if live.listed:
         return _POLL
     polled = live.polled_boot_seconds
@@ -167,6 +172,8 @@ def _after_the_hour(job: Job, policy: Policy) -> Action:
     if job.superseded_by is not None:
         detail = f"export {job.superseded_by} appeared while we waited; not triggered again"
         return Conclude(Failed(job_error(ErrorCode.SUPERSEDED, job.spec, detail)))
+    if doubtful(job):
+        return Conclude(Doubted())
     if len(job.triggers) - job.forgiven >= policy.max_triggers:
         return Conclude(
             Failed(job_error(ErrorCode.NO_EXPORT, job.spec, f"triggered {len(job.triggers)} times"))

@@ -26,6 +26,10 @@ class Identified(Struct, frozen=True, gc=False):
     ends_at: str | None
 
 
+class Doubted(Struct, frozen=True, gc=False):
+    """Before a trigger: exports that a list showed did not tell their end, so the look is taken once more."""
+
+
 class Triggered(Struct, frozen=True, gc=False):
     """The intent to POST was stored; the bytes may leave from now on."""
 
@@ -142,6 +146,7 @@ class Retried(Struct, frozen=True, gc=False):
 Event = (
     Listed
     | Identified
+    | Doubted
     | Triggered
     | TriggerUnsent
     | TriggerLetGo

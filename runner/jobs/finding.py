@@ -92,6 +92,23 @@ def identified(job: Job, event: ev.Identified, _now: Instant) -> Job:
     return _concluded(replace(job, live=live))
 
 
+def doubtful(job: Job) -> bool:
+    """Whether to look once more before a trigger: an export that told no end may only be to be read later.
+
+    Once for each trigger, or where nobody ever tells an end the look would be too old whenever it was taken.
+    """
+    least = (job.baseline_id or 0) if job.state is _O else 0
+    return not job.live.doubted and any(
+        not ends_on and id_ > least for id_, ends_on in job.live.known.items()
+    )
+
+
+def doubted(job: Job, _event: ev.Doubted, _now: Instant) -> Job:
+    """The job that looks anew, and asks what is still shown and nobody could tell: not what was archived meanwhile."""
+    known = {id_: ends_on for id_, ends_on in job.live.known.items() if ends_on}
+    return replace(job, live=replace(job.live, known=known, polled_boot_seconds=None, doubted=True))
+
+
 def _concluded(job: Job) -> Job:
     """What the exports seen so far mean, once the list is read to its end and each of them is identified."""
     if job.live.unidentified or job.live.listed:

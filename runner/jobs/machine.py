@@ -70,7 +70,7 @@ def _triggered(job: Job, event: ev.Triggered, _now: Instant) -> Job:
         job,
         state=_T if job.state is _P else _R,
         triggers=(*job.triggers, event.stamp),
-        live=replace(job.live, polls=0, polled_boot_seconds=None),
+        live=replace(job.live, polls=0, polled_boot_seconds=None, doubted=False),
     )
 
 
@@ -314,6 +314,7 @@ _Handler = Callable[[Job, Any, Instant], Job]
 _HANDLERS: Mapping[type[Any], _Handler] = {
     ev.Listed: finding.listed,
     ev.Identified: finding.identified,
+    ev.Doubted: finding.doubted,
     ev.Triggered: _triggered,
     ev.TriggerUnsent: _trigger_unsent,
     ev.TriggerLetGo: _trigger_let_go,

@@ -225,6 +225,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
         listed: how many lines of a long list are read (the next page starts there).
         unidentified: ids that a bare list showed and whose end is still to be asked.
         known: what is known of each id: its end, `""` when nobody can tell.
+        doubted: whether those of which nobody could tell were asked again since the last trigger.
         staged: checked downloads not yet in place.
         server_date: newest `Date` header and the boot second it came.
         missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute,
@@ -238,6 +239,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
     listed: int = 0
     unidentified: tuple[int, ...] = ()
     known: Mapping[int, str] = field(default_factory=dict)
+    doubted: bool = False
     staged: tuple[Staged, ...] = ()
     server_date: tuple[datetime, float] | None = None
     missed_path: bool | None = None

@@ -37,6 +37,7 @@ EXPORT_TABLE: Table = {
     _P: {
         ev.Listed: _to(_P, _L, _F),
         ev.Identified: _to(_P, _L, _F),
+        ev.Doubted: _to(_P),
         ev.PathMissed: _to(_P),
         ev.Triggered: _to(_T),
         ev.Failed: _to(_F),
@@ -46,6 +47,7 @@ EXPORT_TABLE: Table = {
     _O: {
         ev.Listed: _to(_O, _L),
         ev.Identified: _to(_O, _L),
+        ev.Doubted: _to(_O),
         ev.PathMissed: _to(_O),
         ev.Triggered: _to(_R),
         ev.Failed: _to(_F),
