@@ -7,8 +7,10 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import jsonschema
@@ -16,7 +18,7 @@ import pytest
 import yaml
 
 from runner.options import SETTINGS
-from runner.sandbox import MOODS, Configuration, Reports, Scenario, Trigger
+from runner.sandbox import MOODS, Configuration, Reports, RequestRecord, Scenario, Trigger
 from runner.sandbox.scenario import DEFAULT_DATE
 from tests.e2e.bureau import NIGHT, RUNNER, Bureau, Lucca, Moment, lucca, quick
 
@@ -452,21 +454,28 @@ def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_of_two_runners_one_leaves_having_sent_nothing(tmp_path: Path) -> None:
-    slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=2.0)),))
-    scenario = Scenario(tenants=(slow, quick("globex.ilucca.net")))
-    with lucca(scenario) as served:
+    scenario = Scenario(tenants=(quick("acme.ilucca.net"), quick("globex.ilucca.net")))
+    with lucca(scenario) as served, ThreadPoolExecutor(2) as waiting:
         bureau = Bureau(tmp_path, served.gateway)
         bureau.take(scenario)
-        moment = Moment(1)
-        served.on_request = moment.seen
+        asked, released = threading.Event(), threading.Event()
+
+        def held(_record: RequestRecord) -> None:
+            asked.set()
+            assert released.wait(60)
+
+        served.on_request = held
         with (
             bureau.start("run", "--date", NIGHT, retrigger_after="20s") as one,
             bureau.start("run", "--date", NIGHT, "--json", retrigger_after="20s") as other,
         ):
-            assert moment.wait(60)
-            # A third comes when the first is at work for sure.
+            assert asked.wait(60)
+            # A third comes when the first is at work, which it is until the others have left.
             third = bureau.run("--json")
-            ended = sorted([one.end(), other.end()], key=lambda told: told.code)
+            ends = [waiting.submit(one.end), waiting.submit(other.end)]
+            wait(ends, return_when=FIRST_COMPLETED)
+            released.set()
+            ended = sorted([end.result() for end in ends], key=lambda told: told.code)
         assert [told.code for told in ended] == [0, 5]
         assert (third.code, third.json()["error"]["code"]) == (5, "locked")
         assert len(served.triggers()) == 2
