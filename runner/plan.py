@@ -4,13 +4,15 @@ Must not know what ran already: the same manifest and date give the same specs. 
 is worked out in `missed_reports`, from what the journal knows.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from runner.dates import DateRule
 from runner.errors import ManifestError
 from runner.jobs.model import ExportSpec, Identity, ReportSpec, Spec, TemplateBody
 from runner.manifest.model import ExportEntry, Manifest, ReportEntry, Tenant
@@ -60,23 +62,41 @@ def twins_to_come(manifest: Manifest, batch_date: date) -> Iterator[str]:
     for tenant in manifest.tenants:
         for entry in tenant.exports:
             sharing.setdefault((tenant.domain, entry.configuration_id), []).append((tenant, entry))
-    for entries in sharing.values():
-        if len(entries) > 1 and (found := _first_twins(entries, batch_date)) is not None:
-            yield found
+    for (domain, configuration_id), entries in sharing.items():
+        rules = tuple((entry.due, entry.ends_at, tenant.since) for tenant, entry in entries)
+        if len(entries) > 1 and (found := _first_twins(rules, batch_date)) is not None:
+            day, ends_at, first, second = found
+            yield (
+                f"{entries[second][1].place}: on {day} it is the same export as {entries[first][1].place} "
+                f"(configuration {configuration_id} before {ends_at} on {domain}), and no run of that date begins, "
+                "for no tenant: one entry for both, or other rules, are advised"
+            )
 
 
-def _first_twins(entries: Sequence[tuple[Tenant, ExportEntry]], batch_date: date) -> str | None:
+_Rules = tuple[DateRule, DateRule, date | None]
+"""When an export is due, where it ends, and from when on exports are ours to make."""
+
+
+@lru_cache(maxsize=1024)  # a bureau gives most of its clients the same few
+def _first_twins(rules: tuple[_Rules, ...], batch_date: date) -> tuple[date, date, int, int] | None:
+    """The first date of the year on which two of these exports are one: that date, their end, and which they are."""
     for days in range(_YEAR_DAYS):
         day = batch_date + timedelta(days=days)
-        places: dict[Identity, str] = {}
-        for tenant, entry in entries:
-            spec = _spec(tenant, entry, day)
-            if spec is not None and (first := places.setdefault(spec.identity, entry.place)) != entry.place:
-                return (
-                    f"{entry.place}: on {day} it is the same export as {first} ({_said(spec)} on {spec.domain}), "
-                    "and no run of that date begins, for no tenant: one entry for both, or other rules, are advised"
-                )
+        numbers: dict[date, int] = {}
+        for number, one in enumerate(rules):
+            when = _when(*one, day)
+            if when is not None and (first := numbers.setdefault(when[1], number)) != number:
+                return day, when[1], first, number
     return None
+
+
+def _when(due: DateRule, ends_at: DateRule, since: date | None, batch_date: date) -> tuple[date, date] | None:
+    """When an export is due and where it ends; None where there is none yet that is ours to make."""
+    due_on = due.latest(batch_date)
+    ends_on = None if due_on is None else ends_at.latest(due_on)
+    if due_on is None or ends_on is None or (since is not None and ends_on < since):
+        return None
+    return due_on, ends_on
 
 
 def missed_reports(
@@ -171,14 +191,13 @@ def _period(spec: ReportSpec) -> tuple[date | None, date | None]:
 
 
 def _spec(tenant: Tenant, entry: ExportEntry | ReportEntry, batch_date: date) -> Spec | None:
-    due = entry.due.latest(batch_date)
-    if due is None:
-        return None
     if isinstance(entry, ReportEntry):
-        return _report(tenant, entry, due)
-    ends_at = entry.ends_at.latest(due)
-    if ends_at is None or (tenant.since is not None and ends_at < tenant.since):
+        due = entry.due.latest(batch_date)
+        return None if due is None else _report(tenant, entry, due)
+    when = _when(entry.due, entry.ends_at, tenant.since, batch_date)
+    if when is None:
         return None
+    due, ends_at = when
     return ExportSpec(
         tenant=tenant.name,
         domain=tenant.domain,
