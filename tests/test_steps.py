@@ -286,6 +286,27 @@ def test_hours_that_staff_exported_between_our_look_and_our_post_are_not_lost(
     assert len(told.files()) == 2
 
 
+@pytest.mark.parametrize("bare_lists", [False, True])
+@pytest.mark.parametrize("empty_ok", [True, False])
+def test_an_export_of_another_end_that_took_our_hours_just_before_our_post_is_named(
+    empty_ok: bool, bare_lists: bool, tmp_path: Path
+) -> None:
+    """Ours is empty then, and not for want of hours."""
+    theirs = StaffExport(at_seconds=3.0, ends_at=date(2026, 11, 24))
+    crossed = host(
+        latency_seconds=2.0,
+        bare_lists=bare_lists,
+        staff_exports=(theirs,),
+        configurations=(Configuration(trigger=Trigger(seconds=3.0), history=0),),
+    )
+    told = night(tmp_path, [tenant(exports=[export(empty_ok=empty_ok)])], [crossed])
+    (job,) = told.document["jobs"]
+    (staff,) = {id_ for _, id_ in told.entries} - {*job["remote_ids"]}
+    assert (told.code, job["state"], job["entries"]) == (3, "downloaded", 0)
+    assert job["flags"] == ["empty", "foreign"]
+    assert (job["foreign_ids"], job["superseded_by"]) == ([staff], staff)
+
+
 @pytest.mark.parametrize("empty_ok", [True, False])
 def test_a_run_that_is_stopped_before_it_looks_for_them_leaves_the_look_to_the_next(
     empty_ok: bool, tmp_path: Path

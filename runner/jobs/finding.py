@@ -113,18 +113,21 @@ def _concluded(job: Job) -> Job:
     """What the exports seen so far mean, once the list is read to its end and each of them is identified."""
     if job.live.unidentified or job.live.listed:
         return job
-    if job.unlisted:
-        job = replace(job, unlisted=False)
+    # Later looks show the exports of later dates too, which are no strangers'.
+    in_time = job.state in (_P, _O) or job.unlisted
     wanted = ends_text(job)
     known = job.live.known
     ours = sorted({*job.remote_ids, *(id_ for id_, ends_on in known.items() if ends_on == wanted)})
     later = sorted(id_ for id_, ends_on in known.items() if ends_on > wanted)
-    if job.state in (_P, _O):
+    if in_time:
         job = strangers(job, frozenset(ours))
     if job.state is _P:
         return _first_look(job, ours, later)
-    if job.state is _O:
-        job = replace(job, superseded_by=later[-1] if later else job.superseded_by)
+    if in_time:
+        superseded_by = later[-1] if later else job.superseded_by
+        # Whoever says that empty is ok means a period without hours, not one whose hours went with another export.
+        flags = job.flags | {Flag.EMPTY} if job.unlisted and later else job.flags
+        job = replace(job, superseded_by=superseded_by, flags=flags, unlisted=False)
     if set(ours) > set(job.remote_ids):
         return _to_download(job, ours)
     return job
