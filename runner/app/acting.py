@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 from random import Random
 
@@ -147,10 +148,13 @@ def retry(
         tags = {tenant.name: tenant.tags for tenant in manifest_of(settings).tenants}
     with read_journal(settings) as journal:
         known = [job.spec for job in journal.jobs()]
+        # What run.json of that date tells: what was due on it, and what a run of it worked on.
+        worked_on = journal.jobs(night=night) if date_text else journal.jobs()
     selection.refuse_unknown(known)
     if not any(selection.takes(s.tenant, s.name, s.kind, tags.get(s.tenant, ())) for s in known):
         raise UsageError("the selection matches no job of the journal; `runner status` shows what there is")
-    retried = anyio.run(_retry, settings, selection, tags, reason, night if date_text else None)
+    numbers = {job.id for job in worked_on}
+    retried = anyio.run(_retry, settings, selection, tags, reason, night, numbers)
     if as_json:
         answer({"retried": retried})
     if not retried:
@@ -161,16 +165,22 @@ def retry(
 
 
 async def _retry(
-    settings: Settings, selection: Selection, tags: dict[str, tuple[str, ...]], reason: str, night: object
+    settings: Settings,
+    selection: Selection,
+    tags: dict[str, tuple[str, ...]],
+    reason: str,
+    night: date,
+    numbers: set[int],
 ) -> list[str]:
     now = SystemClock().now()
     today = batch_date(None, settings)
     who = f"{_user()}@{socket.gethostname()}"
     retried: list[str] = []
     async with hold_journal(settings) as journal:
-        jobs = [job for job in await journal.failed_with(list(ErrorCode)) if night in (None, job.spec.due)]
-        for job in jobs:
+        for job in await journal.failed_with(list(ErrorCode)):
             spec = job.spec
+            if job.id not in numbers and spec.due != night:
+                continue
             if not selection.takes(spec.tenant, spec.name, spec.kind, tags.get(spec.tenant, ())):
                 continue
             after = advance(job, Retried(stamp(now)), now)

@@ -19,8 +19,9 @@ from runner.summary import Night, run_document, run_schema, status_table, story
 def status(flags: dict[str, str], selection: Selection, date_text: str | None, *, as_json: bool) -> int:
     """`runner status`: the jobs of a night as the journal has them."""
     settings = settings_of(flags)
+    wanted = batch_date(date_text, settings) if date_text else None
     with read_journal(settings) as journal:
-        night = batch_date(date_text, settings) if date_text else journal.latest_night()
+        night = wanted or journal.latest_night()
         jobs = _chosen(journal, night, selection) if night else []
         run = next((row for row in journal.nights() if row.night == night), None)
     if as_json:
@@ -44,11 +45,9 @@ def explain(flags: dict[str, str], label: str, date_text: str | None, *, as_json
     tenant, slash, name = label.partition("/")
     if not (tenant and slash and name):
         raise UsageError(f"{label}: name the job as TENANT/JOB")
+    latest = batch_date(date_text, settings) if date_text else date.max
     with read_journal(settings) as journal:
-        jobs = journal.jobs(tenant=tenant, name=name)
-        if date_text:
-            due = batch_date(date_text, settings)
-            jobs = [job for job in jobs if job.spec.due <= due]
+        jobs = [job for job in journal.jobs(tenant=tenant, name=name) if job.spec.due <= latest]
         if not jobs:
             raise UsageError(f"{label}: the journal knows no such job; `runner status` shows what there is")
         job = max(jobs, key=lambda job: (job.spec.due, job.id))
@@ -80,8 +79,8 @@ def explain(flags: dict[str, str], label: str, date_text: str | None, *, as_json
 def verify(flags: dict[str, str], selection: Selection, date_text: str | None, *, as_json: bool) -> int:
     """`runner verify`: hash every file again. 3 if one is not as recorded."""
     settings = settings_of(flags)
+    night = batch_date(date_text, settings) if date_text else None
     with read_journal(settings) as journal:
-        night = batch_date(date_text, settings) if date_text else None
         jobs = _chosen(journal, night, selection)
     owners = {record.path: job for job in jobs for record in job.files if record.placed}
     records = [record for job in jobs for record in job.files if record.placed]

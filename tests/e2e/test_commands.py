@@ -105,6 +105,10 @@ def test_every_command_has_help(fresh: Bureau, name: str) -> None:
         ("plan", "--date", "0001-01-01"),
         ("check", "--date", "3000-01-01"),
         ("status", "--state", "~no-such-user-here/journal.db"),
+        ("status", "--date", "2026-02-30"),
+        ("verify", "--date", "2026-02-30"),
+        ("explain", "acme/payroll", "--date", "2026-02-30"),
+        ("retry", "--date", "2026-02-30"),
         ("run", "--output-group", "4294967296"),
         ("retry", "Acme"),
         ("retry", "missing.yaml"),
@@ -592,6 +596,22 @@ def test_failed_jobs_are_tried_again_when_a_person_says_so(tmp_path: Path) -> No
         assert "seen with Lucca" in json.dumps(story["events"])
         assert bureau.run(**settings).code == 0
         assert len(served.triggers()) == 2
+
+
+def test_a_dated_retry_takes_what_that_night_told_as_failed(tmp_path: Path) -> None:
+    """A monthly report is due on the 1st; it fails in the night of the 24th, and that is the date on the page."""
+    scenario = Scenario(tenants=(MOODS["key_refused"]("acme.ilucca.net", DEFAULT_DATE),))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(
+            scenario,
+            "version: 1\ntenants:\n- name: acme\n  domain: acme.ilucca.net\n  api_key: {file: keys/acme}\n  reports:\n"
+            "  - {name: times, template_id: 12, period: previous-month}\n",
+        )
+        assert bureau.run().code == 3
+        assert bureau.jobs()["acme/times"]["due"] == "2026-11-01"
+        assert bureau.command("retry", "--date", "2026-11-23", "--json").json() == {"retried": []}
+        assert len(bureau.command("retry", "--date", NIGHT, "--json").json()["retried"]) == 1
 
 
 def test_who_has_no_name_on_this_machine_may_decide_too(tmp_path: Path) -> None:
