@@ -82,7 +82,7 @@ def test_the_template_is_made_first_and_kept() -> None:
 
 def test_a_template_that_refuses_is_made_once_more_and_its_post_does_not_count() -> None:
     job = happen(report(template_id=31), triggered(), ev.TemplateRefused())
-    assert (job.state, job.triggers, job.template_id, job.template_made) == (State.PENDING, (), None, True)
+    assert (job.state, job.triggers, job.template_id) == (State.PENDING, (), None)
     again = happen(waiting(), ev.ReportLost(), triggered(5), ev.TemplateRefused())
     assert (again.state, len(again.triggers), again.template_id) == (State.POLLING, 1, None)
     assert happen(again, ev.TemplateCreated(32)).template_id == 32
@@ -175,7 +175,7 @@ def test_a_persons_retry_has_all_its_tries_again_and_asks_no_dead_report(event: 
             job = happen(job, triggered(), answered(8))
     job = happen(job, ev.Retried(stamp(at(0))))
     assert (job.state, job.remote_ids) == (State.PENDING, ())
-    assert (job.errors, job.losses, job.template_made) == (0, 0, False)
+    assert (job.errors, job.losses) == (0, 0)
     assert happen(job, triggered(), answered(20), event).state is State.POLLING
 
 

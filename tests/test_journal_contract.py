@@ -204,7 +204,6 @@ EVERY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "template_id": st.none() | IDS,
     "errors": IDS,
     "losses": IDS,
-    "template_made": st.booleans(),
     "unlisted": st.booleans(),
 }
 

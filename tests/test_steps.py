@@ -386,6 +386,35 @@ def test_a_template_that_vanishes_again_is_a_definite_no(tmp_path: Path) -> None
     assert (told.code, error.code, len(told.asked("template.create"))) == (3, m.ErrorCode.NOT_FOUND, 2)
 
 
+def test_a_content_that_nobody_may_use_is_made_twice_in_a_night_however_many_reports_share_it(
+    tmp_path: Path,
+) -> None:
+    """Each of them would leave a template with the client, every night."""
+    told = night(
+        tmp_path,
+        [tenant(reports=[report(f"r{number}", BODY) for number in range(4)])],
+        [host(reports=Reports(vanishing_templates=9, vanished_status=403))],
+    )
+    codes = [job.error.code for job in told.jobs.values() if job.error]
+    assert (codes, len(told.asked("template.create"))) == ([m.ErrorCode.FORBIDDEN] * 4, 2)
+
+
+def test_of_two_keys_of_a_host_each_may_have_the_template_made_once_more(tmp_path: Path) -> None:
+    """A template may be reachable for the key alone that made it."""
+    refused = tuple(FaultRule(fault=Status(403), kind="report.create", first=nth, last=nth) for nth in (1, 3))
+    tenants = [tenant(reports=[report("a", BODY)]), tenant(reports=[report("b", BODY)], name="second")]
+    told = night(tmp_path, tenants, [host(faults=refused)])
+    assert (told.code, len(told.asked("template.create"))) == (0, 3)
+
+
+def test_a_template_that_was_refused_twice_is_made_anew_by_the_next_run(tmp_path: Path) -> None:
+    reports = [report(template=BODY)]
+    hosts = [host(reports=Reports(vanishing_templates=9))]
+    assert night(tmp_path, [tenant(reports=reports)], hosts, Setting(kept=True)).code == 3
+    told = night(tmp_path, [tenant(reports=reports)], [host()], Setting(kept=True))
+    assert (told.code, len(told.asked("template.create"))) == (0, 1)
+
+
 def test_a_template_of_the_manifest_that_is_unknown_is_not_made(tmp_path: Path) -> None:
     told = played(tmp_path, Reports(templates=()), m.TemplateId(12))
     error = told.jobs["acme/times"].error

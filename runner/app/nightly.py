@@ -349,6 +349,7 @@ class JournalMemory:
         """`traits`: what the journal knows already."""
         self._journal = journal
         self._traits = traits
+        self._forgotten: set[tuple[str, str, str]] = set()
 
     def doubled(self, domain: str) -> bool:
         """Whether the content answers under the doubled path."""
@@ -368,9 +369,16 @@ class JournalMemory:
         """Remember it."""
         await self._journal.remember_template(domain, sha256, template_id)
 
-    async def forget_template(self, domain: str, sha256: str) -> None:
-        """It is no longer usable."""
+    async def forget_template(self, domain: str, sha256: str, tenant: str) -> bool:
+        """It is no longer usable; a key that may not use any would have one made by each of its jobs.
+
+        Of a host's tenants each has its own key, which may reach none but its own.
+        """
+        if (domain, sha256, tenant) in self._forgotten:
+            return False
+        self._forgotten.add((domain, sha256, tenant))
         await self._journal.forget_template(domain, sha256)
+        return True
 
 
 def _is_done(job: m.Job) -> bool:

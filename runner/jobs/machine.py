@@ -221,9 +221,7 @@ def _template_created(job: Job, event: ev.TemplateCreated, _now: Instant) -> Job
 def _template_refused(job: Job, _event: ev.TemplateRefused, _now: Instant) -> Job:
     state = _O if job.state is _R else _P
     live = replace(job.live, templated=False)
-    return replace(
-        job, state=state, triggers=job.triggers[:-1], template_id=None, template_made=True, live=live
-    )
+    return replace(job, state=state, triggers=job.triggers[:-1], template_id=None, live=live)
 
 
 def _report_polled(job: Job, event: ev.ReportPolled, now: Instant) -> Job:
@@ -303,7 +301,6 @@ def _retried(job: Job, event: ev.Retried, now: Instant) -> Job:
         superseded_by=None,
         errors=0,
         losses=0,
-        template_made=False,
     )
     if job.error is not None and job.error.code is ErrorCode.REPORT_ERROR:
         job = _without_report(job)  # It ended in error or vanished: to ask for it again would use up a try.

@@ -264,7 +264,6 @@ class Known(Struct, frozen=True, gc=False, omit_defaults=True):
         error: why it failed.
         template_id: the template used (reports).
         errors, losses: reports that ended in error; reports that vanished.
-        template_made: whether a template that refused was already created once more.
         unlisted: whether an export without entries is known from its POST's answer alone: no list was read since.
     """
 
@@ -282,7 +281,6 @@ class Known(Struct, frozen=True, gc=False, omit_defaults=True):
     template_id: int | None = None
     errors: int = 0
     losses: int = 0
-    template_made: bool = False
     unlisted: bool = False
 
 

@@ -113,10 +113,11 @@ async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome
         report_id = lucca.read_created_id(answer.body)
     except lucca.RefusedError as refusal:
         gone = refusal.code in ("forbidden", "not_found") and isinstance(spec.template, m.TemplateBody)
-        if not gone or job.template_made:
+        if not gone:
             raise
         assert isinstance(spec.template, m.TemplateBody)  # noqa: S101 - said above, for the type checker
-        await tools.memory.forget_template(spec.domain, spec.template.sha256)
+        if not await tools.memory.forget_template(spec.domain, spec.template.sha256, spec.tenant):
+            raise
         return Outcome((ev.TemplateRefused(),))
     except (lucca.PassingError, lucca.NotContentError) as trouble:
         return _let_go(job, tools, trouble_of(trouble, tools), lucca.server_date(answer.headers))
