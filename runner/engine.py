@@ -221,7 +221,8 @@ class Engine:
         ids: list[int] = []
         for one in taken:
             tenant, job, lane = self._turns.tenant(self._client(one.tenant)), one.job, None
-            if one.opening is not None or job.state not in m.FINISHED:
+            # Who looks for whose export took his hours must not be shown that of a later date.
+            if one.opening is not None or job.state not in m.FINISHED or job.unlisted:
                 lane = lanes.setdefault(job.spec.lane, [])
                 lane.append(job.id)
             self._entries[job.id] = _Entry(tenant, lane, one.opening)

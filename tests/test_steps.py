@@ -18,6 +18,7 @@ from runner.sandbox import (
     Html,
     RawBody,
     Reports,
+    RequestRecord,
     StaffExport,
     Status,
     TenantScenario,
@@ -284,6 +285,29 @@ def test_hours_that_staff_exported_between_our_look_and_our_post_are_not_lost(
     )
     assert sorted(content.entries > 0 for content in job.contents) == [False, True]
     assert len(told.files()) == 2
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_export_without_entries_is_looked_at_before_a_later_date_is_asked_for(
+    stopped: bool, tmp_path: Path
+) -> None:
+    """Its own tenant's next export would be taken for a stranger that holds its hours."""
+
+    async def stops(nightly: Nightly, sandbox: VirtualSandbox) -> None:
+        await sandbox.clock.wait(30.0)
+        nightly.stop("SIGTERM")
+
+    def bend(record: RequestRecord) -> Fault | None:
+        return Status(503) if record.kind == "poll" and record.nth_of_kind < 3 else None
+
+    dates = [export(empty_ok=True), export("later", ends_at="daily", empty_ok=True)]
+    tenants = [tenant(exports=dates[:1] if stopped else dates)]
+    nothing = host(configurations=(Configuration(entry_weekdays=()),))
+    if stopped:
+        night(tmp_path, tenants, [nothing], Setting(kept=True, beside=stops, requests_per_minute=3))
+    told = night(tmp_path, [tenant(exports=dates)], [nothing], Setting(kept=True, bend=bend))
+    assert [record.kind for record in told.asked()][-5:-2] == ["poll", "list", "trigger"]
+    assert (told.code, {job.flags for job in told.jobs.values()}) == (0, {frozenset()})
 
 
 @pytest.mark.parametrize("bare_lists", [False, True])

@@ -292,7 +292,9 @@ def steps_aside(job: Job) -> bool:
 
     An export that is there was made before theirs, and stays. A report must not be there yet: theirs would delete it.
     """
-    return bool(job.remote_ids) is isinstance(job.spec, ExportSpec)
+    if isinstance(job.spec, ExportSpec):
+        return job.state is _DOWNLOADING
+    return not job.remote_ids
 
 
 def owes_a_look(job: Job, now: Instant) -> bool:
