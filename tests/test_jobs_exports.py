@@ -220,6 +220,15 @@ def test_what_was_foreign_and_turns_out_ours_is_no_longer_called_foreign() -> No
     assert (job.remote_ids, job.foreign_ids, job.flags) == ((290,), (), frozenset())
 
 
+def test_what_was_seen_and_could_not_be_identified_is_named_by_the_failure_that_came_first() -> None:
+    job = happen(polling(), listed(290, 291, 292), ev.Identified(290, EARLIER))
+    job = happen(job, failed())
+    assert job.error is not None
+    assert job.error.message.endswith(" Seen meanwhile, not known whose: 290, 291, 292.")
+    assert "Seen" not in str(happen(polling(), listed((290, EARLIER)), failed()).error)
+    assert "Seen" not in str(happen(export(), listed(290), failed()).error)
+
+
 def test_a_long_list_is_read_to_its_end_before_anything_is_concluded() -> None:
     page = tuple((id_, EARLIER) for id_ in range(290, 389))
     job = happen(polling(), listed(*page, (389, ENDS), complete=False))

@@ -483,3 +483,16 @@ def test_an_export_made_by_hand_that_cannot_be_read_at_the_first_look_is_adopted
     told = night(tmp_path, [tenant(exports=[export()])], [late])
     job = told.jobs["acme/payroll"]
     assert (told.code, set(job.flags), len(told.triggers)) == (0, {m.Flag.ADOPTED}, 0)
+
+
+def test_exports_that_a_list_shows_to_a_key_that_may_not_read_them_are_named(tmp_path: Path) -> None:
+    shut = host(
+        bare_lists=True,
+        faults=(FaultRule(fault=Status(403), kind="item", first=2, last=10**9),),
+        configurations=(Configuration(trigger=Trigger(seconds=60.0, answer=Status(504))),),
+    )
+    told = night(tmp_path, [tenant(exports=[export()])], [shut])
+    error = told.jobs["acme/payroll"].error
+    assert error is not None
+    assert (told.code, error.code) == (3, m.ErrorCode.FORBIDDEN)
+    assert "341" in error.message

@@ -141,6 +141,12 @@ def strangers(job: Job, ours: frozenset[int]) -> Job:
     return replace(job, foreign_ids=tuple(sorted(strangers)), flags=flags)
 
 
+def unnamed(job: Job) -> list[int]:
+    """What lists showed above the baseline, and is neither ours nor a stranger's: not everything was identified yet."""
+    seen = {*job.live.known, *job.live.unidentified} - {*job.remote_ids, *job.foreign_ids}
+    return sorted(id_ for id_ in seen if job.baseline_id is not None and id_ > job.baseline_id)
+
+
 def flagged(flags: frozenset[Flag], flag: Flag, on: bool) -> frozenset[Flag]:  # noqa: FBT001 - the fact itself
     """The flags with this one on or off; the same set where it is so already, since a new one takes 200 bytes."""
     return flags if (flag in flags) is on else flags ^ {flag}

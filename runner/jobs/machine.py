@@ -20,7 +20,7 @@ from runner.jobs import events as ev
 from runner.jobs import finding
 from runner.jobs import model as m
 from runner.jobs.model import ErrorCode, Flag, Job, Live, State
-from runner.jobs.remedies import job_error
+from runner.jobs.remedies import job_error, naming
 from runner.jobs.tables import TABLES
 
 MAX_LOSSES = 3
@@ -273,8 +273,9 @@ def _failed(job: Job, event: ev.Failed, now: Instant) -> Job:
     if job.state in (_T, _R):
         # The POST was answered just now, with a no; the hour counts from here, by every clock.
         triggers = (*triggers[:-1], stamp(now, host_time(job, now) or triggers[-1].server_date))
+    error = naming(event.error, finding.unnamed(job))
     live = Live(server_date=job.live.server_date)
-    return replace(job, state=_F, error=event.error, triggers=triggers, live=live)
+    return replace(job, state=_F, error=error, triggers=triggers, live=live)
 
 
 def _reopened(job: Job, _event: ev.Reopened, _now: Instant) -> Job:

@@ -4,6 +4,8 @@ Owns the message of every error code, so that the same trouble reads the same wh
 the server only through `detail`, shortened and on one line by whoever read them.
 """
 
+from collections.abc import Sequence
+
 from runner.jobs.model import ErrorCode, ExportSpec, JobError, Spec
 
 _WHAT: dict[ErrorCode, tuple[str, str]] = {
@@ -68,3 +70,11 @@ def job_error(code: ErrorCode, spec: Spec, detail: str = "") -> JobError:
         subject += f", configuration {spec.configuration_id}, before {spec.ends_at.isoformat()}"
     detail = f" ({detail})" if detail else ""
     return JobError(code, f"{subject}: {what}{detail}. To do: {remedy}.")
+
+
+def naming(error: JobError, export_ids: Sequence[int]) -> JobError:
+    """The error that also names these: lists showed them, and the job failed before they told whose they are."""
+    if not export_ids:
+        return error
+    ids = ", ".join(map(str, export_ids))
+    return JobError(error.code, f"{error.message} Seen meanwhile, not known whose: {ids}.")
