@@ -10,6 +10,7 @@ import pytest
 from runner.app.nightly import Nightly
 from runner.credentials import Secret
 from runner.jobs import model as m
+from runner.jobs.agenda import Policy
 from runner.lucca import Purpose, Request
 from runner.sandbox import (
     Configuration,
@@ -173,6 +174,22 @@ def test_an_export_that_the_list_shows_before_it_can_be_read_is_not_asked_for_a_
         configurations=(Configuration(trigger=Trigger(seconds=60.0, answer=Status(504))),),
     )
     told = night(tmp_path, [tenant(exports=[export()])], [late])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(told.triggers), job.foreign_ids) == (0, m.State.DOWNLOADED, 1, ())
+
+
+def test_where_polls_are_few_what_could_not_be_read_is_asked_once_more_before_another_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Its page answers 404 to the one poll that finds it, and the next asks nothing again: the hour comes first."""
+    late = host(
+        bare_lists=True,
+        configurations=(
+            Configuration(trigger=Trigger(seconds=60.0, answer=Status(504), unread_seconds=300.0)),
+        ),
+    )
+    few = Setting(policy=Policy(export_poll_interval_seconds=1800.0))
+    told = night(tmp_path, [tenant(exports=[export()])], [late], few)
     job = told.jobs["acme/payroll"]
     assert (told.code, job.state, len(told.triggers), job.foreign_ids) == (0, m.State.DOWNLOADED, 1, ())
 

@@ -10,7 +10,7 @@ import json
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -29,12 +29,14 @@ _PARIS = ZoneInfo("Europe/Paris")
 
 @dataclass(slots=True)
 class Export:
-    """One export of the tenant."""
+    """One export of the tenant. It has no page of its own before `unread_until_seconds`, nor once it is `gone`."""
 
     record: ExportRecord
     name: str
     taken: Taken
     row: dict[str, Any]
+    unread_until_seconds: float = 0.0
+    gone: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class Exports:
         self._next_id = chance.randrange(200, 400)
         self._later: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
+        self._now = 0.0
         self._triggers_of: dict[int, int] = {}
         self._people = people
         self.ledgers = {
@@ -94,12 +97,13 @@ class Exports:
             if staff.configuration_id not in self.ledgers:
                 continue
             if staff.at_seconds <= 0:
-                self._make_by_hand(staff, when)
+                self.make_by_hand(staff, when)
             else:
-                self._at(when, partial(self._make_by_hand, staff))
+                self._at(when, partial(self.make_by_hand, staff))
 
     def settle(self, now: float) -> None:
         """Let everything happen that was to happen by now."""
+        self._now = now
         while self._later and self._later[0][0] <= now:
             when, _, act = heapq.heappop(self._later)
             act(when)
@@ -136,7 +140,7 @@ class Exports:
     def item(self, path: str, export_id: str, query_text: str) -> Answer:
         """`GET /api/v3/timmiexports/{id}`."""
         export = self._find(int(export_id)) if export_id.isascii() and export_id.isdigit() else None
-        if export is None:
+        if export is None or export.gone or self._now < export.unread_until_seconds:
             return error(path, 404, f"No timmiExport with id {export_id}")
         try:
             fields = fields_of(parse_query(query_text))
@@ -162,7 +166,7 @@ class Exports:
         start = 0
         if operator.lower() == "greaterthan" and operand.isascii() and operand.isdigit():
             start = bisect_right(self._ids, int(operand))
-        return [export.row for export in self._exports[start:]]
+        return [export.row for export in self._exports[start:] if not export.gone]
 
     def _find(self, export_id: int) -> Export | None:
         place = bisect_right(self._ids, export_id) - 1
@@ -219,10 +223,19 @@ class Exports:
             return
         number = self._draw_number() if generation.number is None else generation.number
         export = self._make(generation.configuration_id, generation.ends_on, at, "trigger", number)
+        export.unread_until_seconds = at + generation.plan.unread_seconds
         generation.export_id = export.record.id
         self._produced(generation)
 
-    def _make_by_hand(self, staff: StaffExport, at: float) -> None:
+    def put_away(self, export_id: int) -> None:
+        """Staff archive an export: from now on neither a list nor its own page shows it."""
+        export = self._find(export_id)
+        assert export is not None  # noqa: S101 - whoever plays staff looks first
+        export.gone = True
+        export.record = replace(export.record, archived=True)
+
+    def make_by_hand(self, staff: StaffExport, at: float) -> None:
+        """Staff make an export in the web page, now."""
         number = self._draw_number()
         self._make(staff.configuration_id, staff.ends_at, at, "staff", number, archived=staff.archived)
 

@@ -26,6 +26,7 @@ class Trigger:
         answer_seconds: when it sees that.
         stops_with_client: whether a client that leaves takes the generation with it.
         numbered_early: whether it gets its number when it begins, so that one that ends sooner may have a higher one.
+        unread_seconds: how long its own page answers 404 although the list shows it.
     """
 
     completes: bool = True
@@ -34,6 +35,7 @@ class Trigger:
     answer_seconds: float = 0.0
     stops_with_client: bool = False
     numbered_early: bool = False
+    unread_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from runner.sandbox.records import (
     TriggerRecord,
 )
 from runner.sandbox.requests import WireRequest
-from runner.sandbox.scenario import Scenario
+from runner.sandbox.scenario import Scenario, StaffExport
 from runner.sandbox.tenant import WINDOW_SECONDS, WINDOW_SLACK_SECONDS, Tenant
 
 
@@ -98,6 +98,18 @@ class World:
                 domain: self.max_requests_in_any_60_seconds(domain) for domain in domains
             },
         }
+
+    # --- for whoever plays staff ---------------------------------------------------------------------------------
+
+    def export_by_hand(self, domain: str, staff: StaffExport) -> None:
+        """Somebody makes this export in the web page at this moment, whatever moment it names."""
+        self._settle()
+        self._tenants[domain].exports.make_by_hand(staff, self.clock.now().boot_seconds)
+
+    def put_away(self, domain: str, export_id: int) -> None:
+        """Somebody archives this export: from now on neither a list nor its own page shows it."""
+        self._settle()
+        self._tenants[domain].exports.put_away(export_id)
 
     # --- for the server ------------------------------------------------------------------------------------------
 
