@@ -43,7 +43,7 @@ def test_a_planted_fault_is_no_slip_of_the_pen(tmp_path: Path) -> None:
         for module, text in planted(control, source).items():
             if module.endswith(".py"):
                 path = tmp_path / control.name / module
-                path.parent.mkdir(parents=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821,F823"]
     told = subprocess.run([*ruff, tmp_path], capture_output=True, text=True, check=False)

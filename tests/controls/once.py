@@ -21,6 +21,10 @@ _LATE_FIRST: Final = (
     "test_a_late_first_export_is_found_though_a_later_number_was_seen_before_the_second_trigger"
 )
 
+_JOBS: Final = "tests/test_jobs_exports.py::"
+_STEPS: Final = "tests/test_steps.py::"
+_DONE_ONCE: Final = f"{_STEPS}test_an_export_that_was_downloaded_once_is_never_triggered_again_though_it_"
+
 ONCE: Final = (
     Control(
         "post-before-intent",
@@ -232,6 +236,104 @@ ONCE: Final = (
         (
             "tests/test_answers_that_lie.py::test_a_list_and_a_content_that_differ_about_the_end_are_a_bad_answer",
         ),
+    ),
+    Control(
+        "gone-and-asked-for-anew",
+        "An export that was downloaded once, whose file was lost and which Lucca no longer has, is triggered again.",
+        (
+            Change(
+                _FILES,
+                "if remote_id not in job.live.known and not _downloaded_before(job):",
+                "if remote_id not in job.live.known:",
+            ),
+        ),
+        (f"{_DONE_ONCE}is_gone_with_its_file",),
+        simulated=True,
+    ),
+    Control(
+        "other-end-asked-for-anew",
+        "A downloaded export is given up for another end that its content tells now, and triggered again.",
+        (Change(_FILES, "ends_text(job) or _downloaded_before(job):", "ends_text(job):"),),
+        (f"{_DONE_ONCE}tells_another_end_now",),
+    ),
+    Control(
+        "archived-is-waited-for",
+        "An adopted export that was archived before its download fails every night, and keeps its twin back.",
+        (
+            Change(
+                _FILES,
+                "if remote_id not in job.live.known and not",
+                "if job.triggers and remote_id not in job.live.known and not",
+            ),
+        ),
+        (
+            f"{_STEPS}test_an_adopted_export_that_staff_replaced_before_it_was_downloaded_stands_in_nobodys_way",
+            "tests/test_steps.py::test_of_two_exports_the_one_that_staff_archived_does_not_keep_back_the_other",
+        ),
+        simulated=True,
+    ),
+    Control(
+        "shown-and-gone-unnamed",
+        "An export that a list showed, and that is gone before its download, is neither on disk nor named.",
+        (Change(_FILES, "exists=shown)", "exists=False)"),),
+        (
+            f"{_STEPS}test_an_export_that_a_list_showed_and_that_is_gone_is_named_though_another_takes_its_place",
+        ),
+    ),
+    Control(
+        "known-page-is-the-last",
+        "A page of a list that holds nothing new is taken for the last: behind a hundred strangers ours is not found.",
+        (
+            Change(
+                _ASKING,
+                "or not items or again\n",
+                "or all(item.id in job.live.known for item in items)\n",
+            ),
+        ),
+        ("tests/test_steps.py::test_behind_hundreds_of_strangers_ours_is_found_by_every_poll",),
+        simulated=True,
+    ),
+    Control(
+        "unread-is-a-strangers",
+        "An export that a list shows before it can be read is a stranger's for the rest of the run.",
+        (
+            Change(_FINDING, "again = job.state is _O and", "again = job.state is _P and"),
+            Change(_AGENDA, "    if doubtful(job):\n", "    if doubtful(job) and job.finished:\n"),
+        ),
+        (f"{_STEPS}test_an_export_that_the_list_shows_before_it_can_be_read_is_not_asked_for_a_second_time",),
+        simulated=True,
+    ),
+    Control(
+        "unread-not-asked-at-last",
+        "Before an export is asked for again, what could not be read is not asked once more whose it is.",
+        (Change(_AGENDA, "    if doubtful(job):\n", "    if doubtful(job) and job.finished:\n"),),
+        (
+            f"{_STEPS}test_where_polls_are_few_what_could_not_be_read_is_asked_once_more_before_another_is_asked_for",
+        ),
+        simulated=True,
+    ),
+    Control(
+        "unread-at-first-is-nobodys",
+        "What a bare list shows and cannot be read at the first look is nobody's, and the same hours are asked for.",
+        (Change(_AGENDA, "if not doubtful(job):", "if not doubtful(job) or job.live.known:"),),
+        (
+            f"{_STEPS}test_an_export_made_by_hand_that_cannot_be_read_at_the_first_look_is_adopted_all_the_same",
+        ),
+    ),
+    Control(
+        "unread-asked-by-every-poll",
+        "What never tells its end is asked by every poll, so that a small budget never triggers again.",
+        (Change(_FINDING, "polls % ASKED_AGAIN_BY_EVERY == 0", "polls >= 0"),),
+        (
+            f"{_JOBS}test_an_export_that_did_not_tell_its_end_is_asked_again_by_every_tenth_poll_that_shows_it",
+        ),
+    ),
+    Control(
+        "empty-is-believed",
+        "An empty answer is believed, though staff exported the hours between our look and our POST.",
+        (Change(_MACHINE, "if empty and not job.live.polls:", "if empty and job.live.polls:"),),
+        ("tests/test_steps.py::test_hours_that_staff_exported_between_our_look_and_our_post_are_not_lost",),
+        simulated=True,
     ),
     Control(
         "earlier-night-forgotten",

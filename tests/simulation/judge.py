@@ -6,25 +6,30 @@ Owns what counts as broken. Reads the server's records, the files and the journa
 import hashlib
 import json
 import posixpath
-from collections import Counter, defaultdict
+from collections import Counter
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from runner.jobs.agenda import FRESH_SECONDS
 from runner.jobs.model import ErrorCode, ExportSpec, Flag, Identity, Job, ReportSpec, State
-from runner.sandbox.records import ExportRecord, TriggerRecord
+from tests.simulation.exports import (
+    LATE_SECONDS,
+    an_hour_lies_between_triggers,
+    ends,
+    every_export_is_accounted_for,
+    label,
+    ledger,
+    no_hours_lie_behind_an_empty_answer,
+    nothing_was_triggered_below_the_ledger,
+    was_done,
+)
 from tests.simulation.story import Run
 
 if TYPE_CHECKING:
     from tests.simulation.play import Theatre
 
-ROUNDING_SECONDS: Final = 0.001
-LATE_SECONDS: Final = 100.0
-"""How long after its sending a POST may still be carried out."""
 _NEEDS_A_PERSON: Final = {"duplicate", "empty", "derived"}
 
 
@@ -35,6 +40,8 @@ def after_run(theatre: "Theatre", run: Run) -> None:
     """What must hold whenever no runner is at work."""
     jobs = theatre.jobs
     _visible_files_are_recorded(theatre, jobs)
+    if not theatre.story.journal_forgot:
+        _what_was_done_is_not_triggered_again(theatre)
     if theatre.died or theatre.code is None:
         _documents_can_be_read(theatre)
         return
@@ -42,7 +49,7 @@ def after_run(theatre: "Theatre", run: Run) -> None:
     _run_json_agrees(theatre, run, jobs)
     if run.calm:
         _everything_ended(theatre, jobs)
-        _what_was_done_was_left_alone(theatre)
+        _a_calm_night_of_done_jobs_posts_nothing(theatre)
 
 
 def _hidden(name: str) -> bool:
@@ -62,7 +69,7 @@ def _visible_files_are_recorded(theatre: "Theatre", jobs: list[Job]) -> None:
         elif name in theatre.changed_files and _sha256(theatre.output / name) != record.sha256:
             theatre.witness.violated(f"{name} is not as recorded")
     for record in records.values():
-        if record.placed and record.path not in theatre.data_files:
+        if record.placed and record.path not in theatre.data_files and record.path not in theatre.lost_files:
             theatre.witness.violated(f"{record.path} is recorded as placed and is not there")
 
 
@@ -115,7 +122,7 @@ def _run_json_agrees(theatre: "Theatre", run: Run, jobs: list[Job]) -> None:
         if job is None:
             witness.violated(f"run.json tells of {key}, which the journal does not know")
             continue
-        listed.add(_label(job))
+        listed.add(label(job))
         states.append(told["state"])
         wanting |= told["state"] == "failed" or bool(_NEEDS_A_PERSON & set(told["flags"]))
         _told_as_it_is(theatre, told, job)
@@ -134,10 +141,6 @@ def _run_json_agrees(theatre: "Theatre", run: Run, jobs: list[Job]) -> None:
 
 def _subject(job: Job) -> str:
     return f"{job.spec.ends_at.isoformat()}T00:00:00" if isinstance(job.spec, ExportSpec) else ""
-
-
-def _label(job: Job) -> str:
-    return f"{job.spec.kind} {job.spec.domain} {job.spec.identity.subject}"
 
 
 def _open(states: list[str]) -> bool:
@@ -171,7 +174,7 @@ def _told_as_it_is(theatre: "Theatre", told: dict[str, Any], job: Job) -> None:
     for name, value in is_.items():
         if says[name] != value:
             theatre.witness.violated(
-                f"run.json says {name} {says[name]} of {_label(job)}, the journal {value}"
+                f"run.json says {name} {says[name]} of {label(job)}, the journal {value}"
             )
 
 
@@ -179,8 +182,8 @@ def _every_due_job_is_told(theatre: "Theatre", run: Run, jobs: list[Job], listed
     for job in jobs:
         before = theatre.before.get(job.spec.identity)
         touched = before is None or before.history != job.history
-        if touched and _label(job) not in listed:
-            theatre.witness.violated(f"{_label(job)} was worked on and run.json does not tell")
+        if touched and label(job) not in listed:
+            theatre.witness.violated(f"{label(job)} was worked on and run.json does not tell")
 
 
 def _sums_agree(theatre: "Theatre", run: Run, document: dict[str, Any]) -> None:
@@ -194,13 +197,14 @@ def _sums_agree(theatre: "Theatre", run: Run, document: dict[str, Any]) -> None:
         if name.startswith(prefix) and not _hidden(name)
     }
     missing = there - set(sums)
-    if (missing and not theatre.story.journal_forgot) or set(sums) - there:
+    lost = {name.removeprefix(prefix) for name in theatre.lost_files}
+    if (missing and not theatre.story.journal_forgot) or set(sums) - there - lost:
         theatre.witness.violated(
             f"SHA256SUMS of {run.night} lacks {missing} and has too many: {set(sums) - there}"
         )
     for told in document["jobs"]:
         for file in told["files"]:
-            if posixpath.normpath(prefix + file["path"]) not in theatre.data_files:
+            if posixpath.normpath(prefix + file["path"]) not in theatre.data_files | theatre.lost_files:
                 theatre.witness.violated(f"run.json names {file['path']}, which is not there")
 
 
@@ -213,9 +217,9 @@ def _everything_ended(theatre: "Theatre", jobs: list[Job]) -> None:
         if (spec.domain, spec.configuration_id if isinstance(spec, ExportSpec) else spec.name) not in wanted:
             continue  # no longer in the manifest, so left alone and told
         if not job.finished:
-            theatre.witness.violated(f"{_label(job)} is still {job.state} after a calm night")
+            theatre.witness.violated(f"{label(job)} is still {job.state} after a calm night")
         elif job.state is State.FAILED and not _may_fail(theatre, job):
-            theatre.witness.violated(f"{_label(job)} failed in a calm night: {job.error}")
+            theatre.witness.violated(f"{label(job)} failed in a calm night: {job.error}")
 
 
 def _may_fail(theatre: "Theatre", job: Job) -> bool:
@@ -223,12 +227,16 @@ def _may_fail(theatre: "Theatre", job: Job) -> bool:
     assert error is not None
     if isinstance(spec, ReportSpec):
         return error.code is ErrorCode.REPORT_ERROR
-    exports = _ledger(theatre, spec.domain, spec.configuration_id)
+    exports = ledger(theatre, spec.domain, spec.configuration_id)
+    if error.code is ErrorCode.NOT_FOUND:
+        return was_done(job) and any((spec.domain, id_) in theatre.put_away for id_ in job.remote_ids)
+    if error.code is ErrorCode.SUPERSEDED and theatre.put_away:
+        exports = theatre.world.exports(spec.domain)  # it was there when it was seen
     if error.code is ErrorCode.SUPERSEDED:
-        return any(_ends(export) > spec.ends_at.isoformat() for export in exports)
+        return any(ends(export) > spec.ends_at.isoformat() for export in exports)
     if error.code is ErrorCode.NO_EXPORT:
         early = [e for e in exports if e.at_seconds < theatre.last_start]
-        return not any(_ends(export) == spec.ends_at.isoformat() for export in early)
+        return not any(ends(export) == spec.ends_at.isoformat() for export in early)
     if error.code is ErrorCode.REJECTED:
         tenant = next(t for t in theatre.story.scenario.tenants if t.domain == spec.domain)
         return any(
@@ -237,14 +245,18 @@ def _may_fail(theatre: "Theatre", job: Job) -> bool:
     return False
 
 
-def _what_was_done_was_left_alone(theatre: "Theatre") -> None:
+def _what_was_done_is_not_triggered_again(theatre: "Theatre") -> None:
+    """Whatever became of its files, and of its export at Lucca."""
     for asked in theatre.witness.asked_exports:
         if asked.run != theatre.witness.run:
             continue
         identity = Identity("export", asked.domain, f"{asked.configuration_id}@{asked.ends_at[:10]}")
         job = theatre.before.get(identity)
-        if job is not None and job.state is State.DOWNLOADED:
+        if job is not None and was_done(job):
             theatre.witness.violated(f"{identity} was done, and was triggered again")
+
+
+def _a_calm_night_of_done_jobs_posts_nothing(theatre: "Theatre") -> None:
     number = theatre.witness.run
     before, now = theatre.story.runs[number - 1 : number + 1] if number else (None, None)
     same = before is not None and now is not None and before.calm and before.night == now.night
@@ -260,9 +272,10 @@ def _what_was_done_was_left_alone(theatre: "Theatre") -> None:
 def at_the_end(theatre: "Theatre") -> None:
     """What must hold of the whole schedule."""
     jobs = theatre.jobs
-    _an_hour_lies_between_triggers(theatre)
+    an_hour_lies_between_triggers(theatre)
     nothing_was_triggered_below_the_ledger(theatre)
-    _every_export_is_accounted_for(theatre, jobs)
+    every_export_is_accounted_for(theatre, jobs)
+    no_hours_lie_behind_an_empty_answer(theatre, jobs)
     _no_report_was_evicted_by_ourselves(theatre)
     budgets_were_kept(theatre)
     _contents_are_whole(theatre, jobs)
@@ -270,100 +283,6 @@ def at_the_end(theatre: "Theatre") -> None:
         # A journal that was lost takes along in which folders there is something to clean.
         if _hidden(name) and not theatre.story.journal_forgot:
             theatre.witness.violated(f"{name} was left behind for ever")
-
-
-def _ends(export: ExportRecord) -> str:
-    return export.ends_at.date().isoformat()
-
-
-def _ledger(theatre: "Theatre", domain: str, configuration_id: int) -> list[ExportRecord]:
-    return [
-        export
-        for export in theatre.world.exports(domain)
-        if export.configuration_id == configuration_id and not export.archived
-    ]
-
-
-def _an_hour_lies_between_triggers(theatre: "Theatre") -> None:
-    if theatre.story.journal_forgot:
-        return
-    policy = theatre.story.policy
-    executed: dict[tuple[Any, ...], list[TriggerRecord]] = defaultdict(list)
-    for trigger in theatre.world.triggers:
-        if trigger.executed:
-            executed[trigger.domain, trigger.configuration_id, trigger.ends_at].append(trigger)
-    for key, triggers in executed.items():
-        most = policy.max_triggers * (1 + sum(run.retry for run in theatre.story.runs))
-        if len(triggers) > most:
-            theatre.witness.violated(f"{key} was triggered {len(triggers)} times, at most {most} are allowed")
-        for first, second in pairwise(triggers):
-            gap = second.at_seconds - first.at_seconds
-            if gap < policy.retrigger_after_seconds - ROUNDING_SECONDS:
-                theatre.witness.violated(f"{key} was triggered twice within {gap:.1f} s")
-
-
-def nothing_was_triggered_below_the_ledger(theatre: "Theatre") -> None:
-    """Of the POSTs that the witness still knows."""
-    by_domain: dict[str, list[ExportRecord]] = {}
-    for asked in theatre.witness.asked_exports:
-        what = f"{asked.domain} {asked.configuration_id}@{asked.ends_at[:10]} at {asked.at_seconds:.1f}"
-        if asked.listed_seconds is None:
-            theatre.witness.violated(f"{what} was triggered without a look at the list in that run")
-        elif asked.at_seconds - asked.listed_seconds > FRESH_SECONDS:
-            theatre.witness.violated(f"{what} was triggered on a look that was too old")
-        if asked.domain not in by_domain:
-            by_domain[asked.domain] = theatre.world.exports(asked.domain)
-        for export in by_domain[asked.domain]:
-            if export.id in asked.visible and _ends(export) >= asked.ends_at[:10]:
-                theatre.witness.violated(
-                    f"{what} was triggered although export {export.id} until {_ends(export)} was to be seen"
-                )
-
-
-def _every_export_is_accounted_for(theatre: "Theatre", jobs: list[Job]) -> None:
-    last_look = min(
-        (r.at_seconds for r in theatre.world.log if r.at_seconds >= theatre.last_start), default=0.0
-    )
-    named: dict[tuple[str, int], list[Job]] = defaultdict(list)
-    told: set[tuple[str, int]] = set()
-    for job in jobs:
-        if isinstance(job.spec, ExportSpec):
-            for id_ in job.remote_ids:
-                named[job.spec.domain, id_].append(job)
-            more = () if job.superseded_by is None else (job.superseded_by,)
-            told |= {(job.spec.domain, id_) for id_ in (*job.foreign_ids, *more)}
-    accounted = told | named.keys()
-    for job in jobs:
-        seen = theatre.witness.seen_waiting.get(job.spec.identity, ())
-        untold = [id_ for id_ in sorted(seen) if (job.spec.domain, id_) not in accounted]
-        if untold and job.state is State.DOWNLOADED and not theatre.story.journal_forgot:
-            theatre.witness.violated(f"{_label(job)} was shown {untold}, which are neither on disk nor named")
-    by_identity = {(job.spec.domain, job.spec.identity.subject): job for job in jobs}
-    for tenant in theatre.story.scenario.tenants:
-        for export in theatre.world.exports(tenant.domain):
-            key = (tenant.domain, export.id)
-            owners = named.get(key, [])
-            if len(owners) > 1:
-                theatre.witness.violated(f"export {key} answers two jobs: {[_label(o) for o in owners]}")
-            if owners or export.origin != "trigger" or key in told:
-                continue
-            ours = by_identity.get((tenant.domain, f"{export.configuration_id}@{_ends(export)}"))
-            if export.at_seconds < last_look and not _may_be_overlooked(theatre, ours):
-                theatre.witness.violated(
-                    f"export {key} until {_ends(export)} answers a POST of ours and is neither on disk nor named"
-                )
-
-
-def _may_be_overlooked(theatre: "Theatre", job: Job | None) -> bool:
-    """Twins of what a single trigger brought, or of what a journal forgot, are not looked for.
-
-    Those of what the last run itself brought to its end are looked for by the next one.
-    """
-    if theatre.story.journal_forgot or job is None:
-        return theatre.story.journal_forgot
-    before = theatre.before.get(job.spec.identity)
-    just_now = before is None or before.state is not State.DOWNLOADED
-    return job.state is State.DOWNLOADED and (len(job.triggers) == 1 or just_now)
 
 
 def _no_report_was_evicted_by_ourselves(theatre: "Theatre") -> None:
@@ -404,11 +323,16 @@ def budgets_were_kept(theatre: "Theatre") -> None:
             theatre.witness.violated(f"{domain} got {most} requests within 60 s, its budget is {budget}")
 
 
+def _robbed(theatre: "Theatre", job: Job) -> bool:
+    """Whether its files were lost, and no run of their night came after."""
+    return any(record.path in theatre.lost_files - theatre.data_files for record in job.files)
+
+
 def _contents_are_whole(theatre: "Theatre", jobs: list[Job]) -> None:
     seen: dict[tuple[str, int], str] = {}
     for job in jobs:
         spec = job.spec
-        if job.state is not State.DOWNLOADED:
+        if job.state is not State.DOWNLOADED or _robbed(theatre, job):
             continue
         placed = [record for record in job.files if record.placed]
         if isinstance(spec, ReportSpec):
@@ -419,12 +343,12 @@ def _contents_are_whole(theatre: "Theatre", jobs: list[Job]) -> None:
                 or not formats <= set(spec.formats)
                 or (formats != set(spec.formats) and not theatre.edited)
             ):
-                theatre.witness.violated(f"{_label(job)} is downloaded with {formats} of {spec.formats}")
+                theatre.witness.violated(f"{label(job)} is downloaded with {formats} of {spec.formats}")
             continue
         answers = [record for record in placed if record.format == "json"]
         if sorted(record.remote_id for record in answers) != sorted(job.remote_ids):
             theatre.witness.violated(
-                f"{_label(job)} answers to {job.remote_ids}, on disk are {[r.path for r in answers]}"
+                f"{label(job)} answers to {job.remote_ids}, on disk are {[r.path for r in answers]}"
             )
         entries = 0
         for record in answers:
@@ -438,6 +362,6 @@ def _contents_are_whole(theatre: "Theatre", jobs: list[Job]) -> None:
                 theatre.witness.violated(f"{record.path} does not hold the entries of export {key}")
         empty = not entries and not spec.empty_ok
         if empty is not (Flag.EMPTY in job.flags):
-            theatre.witness.violated(f"{_label(job)} has {entries} entries and the flags {set(job.flags)}")
+            theatre.witness.violated(f"{label(job)} has {entries} entries and the flags {set(job.flags)}")
         if (len(job.remote_ids) > 1) is not (Flag.DUPLICATE in job.flags):
-            theatre.witness.violated(f"{_label(job)} has {job.remote_ids} and the flags {set(job.flags)}")
+            theatre.witness.violated(f"{label(job)} has {job.remote_ids} and the flags {set(job.flags)}")

@@ -29,12 +29,13 @@ from runner.journal import hold as hold_journal
 from runner.manifest.model import Tenant
 from runner.output import Output
 from runner.plan import plan
-from runner.sandbox import World
+from runner.sandbox import StaffExport, World
 from runner.sandbox.faults import Fault
 from runner.sandbox.records import RequestRecord
 from runner.transport import Transport
 from tests.simulation import judge, tally
 from tests.simulation.ports import Fate, MortalDisk, MortalJournal, MortalSender, SimulatedCrash
+from tests.simulation.rarities import befall
 from tests.simulation.stage import perform
 from tests.simulation.story import Run, Size, Story, tell
 from tests.simulation.witness import Witness
@@ -74,7 +75,7 @@ class Report:
 
 def run_schedule(seed: int, size: Size | None = None) -> Report:
     """Play the story of `seed`, in this size or its own, and judge it."""
-    return play(tell(seed, size))
+    return play(befall(tell(seed, size)))
 
 
 def play(story: Story) -> Report:
@@ -131,6 +132,9 @@ class Theatre:
         self._reader: JournalReader | None = None
         self.edited = False  # whether the manifest was
         self.manifest_since = self._began
+        self.lost_files: set[str] = set()
+        self.put_away: dict[tuple[str, int], float] = {}  # what staff archived, and when
+        self._crosses = story.crossed
         self.validates = story.seed % PAGES_ONE_IN == 0
         self.world.on_request = self._bend
 
@@ -173,11 +177,30 @@ class Theatre:
                 self.journal_path.with_name(self.journal_path.name + suffix).unlink(missing_ok=True)
         elif run.journal == "restored":
             shutil.copyfile(self._copy, self.journal_path)
+        if run.robbed:
+            self._rob(run.night.isoformat())
+        if run.put_away_chance:
+            self._put_away(run.put_away_chance)
         self.witness.note(
             "start",
             f"night {run.night:%m-%d}, calm {run.calm}, reboot {run.reboot}, wall {run.wall_step_seconds:+g} s, "
             f"journal {run.journal}, deadline {run.deadline_seconds:g} s, {run.ending}",
         )
+
+    def _rob(self, night: str) -> None:
+        robbed = {name for name in self.data_files if name.startswith(f"{night}/")}
+        for name in robbed:
+            (self.output / name).unlink()
+        self.lost_files |= robbed
+        self.witness.note("lost", ", ".join(sorted(robbed)))
+
+    def _put_away(self, chance: float) -> None:
+        for host in self.story.scenario.tenants:
+            for export in self.world.exports(host.domain):
+                if export.origin != "history" and not export.archived and self._dice.random() < chance:
+                    self.world.put_away(host.domain, export.id)
+                    self.put_away[host.domain, export.id] = self._seconds()
+                    self.witness.note("archive", f"{export.id} of {host.domain}")
 
     def _read(self, _night: date) -> None:
         """Every job of the journal as stored, and every file but the journal's and the published ones."""
@@ -316,6 +339,15 @@ class Theatre:
                 fate.point(f"the server received {record.kind}", "received", after=True)
             except SimulatedCrash:
                 pass
+        if self._crosses and record.kind == "trigger":
+            self._crosses = False
+            asked = next(a for a in reversed(self.witness.asked_exports) if a.domain == record.domain)
+            self.witness.note("staff", f"export {asked.configuration_id}@{asked.ends_at[:10]} just before us")
+            ends_at = date.fromisoformat(asked.ends_at[:10])
+            self.world.export_by_hand(
+                record.domain,
+                StaffExport(at_seconds=0.0, ends_at=ends_at, configuration_id=asked.configuration_id),
+            )
         if self._calm:
             return None
         since = record.at_seconds - self._began

@@ -137,6 +137,8 @@ class Run:
         journal: what became of the journal in that pause.
         keyless: tenants whose key cannot be had in this run.
         retry: whether a person asks for all failed jobs again before it.
+        robbed: whether all data files of its night's folder were lost in that pause.
+        put_away_chance: of each export at Lucca, that staff archived it in that pause.
         calm: nothing is amiss any more.
     """
 
@@ -149,12 +151,17 @@ class Run:
     journal: JournalFate = "kept"
     keyless: frozenset[str] = frozenset()
     retry: bool = False
+    robbed: bool = False
+    put_away_chance: float = 0.0
     calm: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One schedule."""
+    """One schedule.
+
+    `crossed`: whether staff make the export that we ask for first just before our POST arrives.
+    """
 
     seed: int
     scenario: Scenario
@@ -165,6 +172,7 @@ class Story:
     limits: Limits
     requests_per_minute: int
     runs: tuple[Run, ...]
+    crossed: bool = False
 
     @property
     def journal_forgot(self) -> bool:

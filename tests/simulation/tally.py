@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from runner.jobs.model import State
+from runner.lucca import LOOK_BACK
 
 if TYPE_CHECKING:
     from tests.simulation.play import Theatre
@@ -31,6 +32,16 @@ def met(theatre: "Theatre") -> Counter[str]:
         counts[f"journal {run.journal}"] += run.journal != "kept"
         counts["retried by a person"] += run.retry
         counts["key not to be had"] += bool(run.keyless)
+    counts["file lost"] = len(theatre.lost_files)
+    counts["archived by staff"] = len(theatre.put_away)
+    counts["crossed by staff"] = story.crossed
+    counts["crowd of strangers"] = any(len(host.staff_exports) > LOOK_BACK for host in story.scenario.tenants)
+    counts["unread for a while"] = any(
+        trigger.unread_seconds
+        for host in story.scenario.tenants
+        for configuration in host.configurations
+        for trigger in configuration.triggers
+    )
     ours = {(trigger.domain, trigger.configuration_id, trigger.ends_at) for trigger in world.triggers}
     counts["trigger executed"] = sum(trigger.executed for trigger in world.triggers)
     counts["triggered again"] = counts["trigger executed"] - len(

@@ -30,6 +30,7 @@ from runner.plan import plan
 from runner.settings import Until
 from tests.figures import note
 from tests.simulation import judge, tally
+from tests.simulation.exports import nothing_was_triggered_below_the_ledger
 from tests.simulation.play import Theatre
 from tests.simulation.stage import perform
 from tests.simulation.story import Run, Story
@@ -160,7 +161,7 @@ class YearTheatre(Theatre):
         await self._between(run)
         await self._play(run)
         self._what_was_due_is_known(run)
-        judge.nothing_was_triggered_below_the_ledger(self)
+        nothing_was_triggered_below_the_ledger(self)
         self.witness.forget(self._seconds() - 2 * HOUR_SECONDS, NEWEST_SEEN)
 
     def _now(self) -> datetime:
