@@ -197,11 +197,28 @@ def retry(
     flags: dict[str, str],
 ) -> int:
     """Have failed jobs tried again by the next run."""
-    from runner.app import acting
+    from runner.app import deciding
 
-    return acting.retry(
+    return deciding.retry(
         flags, choice(only, tag, kind), date, manifest_given=manifest, reason=reason, as_json=json
     )
+
+
+@command("output", "state", "timezone", "retrigger_after")
+def skip(
+    job: JobArgument,
+    *,
+    date: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="When it was due, where several are open.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with who and when.")] = "",
+    json: Json = False,
+    flags: dict[str, str],
+) -> int:
+    """Never mind this job: no run goes on with it, and no night fails by it."""
+    from runner.app import deciding
+
+    return deciding.skip(flags, job, date, reason=reason, as_json=json)
 
 
 @command("output", "state")

@@ -29,7 +29,7 @@ def test_every_line_of_the_table_is_an_arrow_and_no_other(kind: str) -> None:
         for event, targets in exits.items()
         for target in targets
     }
-    ends = {("[*]", "pending", ""), ("downloaded", "[*]", ""), ("failed", "[*]", "")}
+    ends = {("[*]", "pending", ""), ("downloaded", "[*]", ""), ("failed", "[*]", ""), ("skipped", "[*]", "")}
     assert drawn == meant | ends
 
 

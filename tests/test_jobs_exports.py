@@ -10,7 +10,7 @@ from runner.jobs import model as m
 from runner.jobs.finding import ends_text
 from runner.jobs.machine import ImpossibleError, advance, host_time, missing_pieces, stamp
 from runner.jobs.model import ErrorCode, Flag, State
-from runner.jobs.tables import EXPORT_TABLE
+from runner.jobs.tables import TABLES
 from tests.job_samples import (
     EARLIER,
     ENDS,
@@ -54,6 +54,7 @@ EVENTS: tuple[ev.Event, ...] = (
     failed(),
     ev.Reopened(),
     ev.Retried(stamp(at(0))),
+    ev.Skipped(),
 )
 
 
@@ -70,12 +71,21 @@ def polling(*, baseline: int = 289) -> m.Job:
 def test_what_the_table_does_not_allow_stops_the_job_before_it_can_do_harm(
     state: State, event: ev.Event
 ) -> None:
-    if type(event) in EXPORT_TABLE.get(state, {}):
+    if type(event) in TABLES["export"].get(state, {}):
         return
     with pytest.raises(
         ImpossibleError, match=rf"acme/payroll: {type(event).__name__} cannot happen to a {state}"
     ):
         happen(export(state=state, triggers=(stamp(at(0)),)), event)
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.DOWNLOADED, State.SKIPPED}))
+def test_whatever_has_not_arrived_can_be_set_aside_and_taken_up_again(state: State) -> None:
+    job = export(state=state, baseline_id=289, triggers=(stamp(at(0)),), foreign_ids=(290,))
+    aside = happen(job, ev.Skipped())
+    assert (aside.state, aside.finished, aside.needs_a_person) == (State.SKIPPED, True, False)
+    again = happen(aside, ev.Retried(stamp(at(60))))
+    assert (again.state, again.triggers, again.foreign_ids) == (State.POLLING, job.triggers, (290,))
 
 
 def test_an_event_that_would_end_where_the_table_has_no_arrow_is_refused() -> None:

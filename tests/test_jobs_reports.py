@@ -8,7 +8,7 @@ from runner.jobs import model as m
 from runner.jobs.machine import MAX_LOSSES, ImpossibleError, missing_pieces, stamp
 from runner.jobs.model import ErrorCode, State
 from runner.jobs.remedies import job_error
-from runner.jobs.tables import REPORT_TABLE
+from runner.jobs.tables import TABLES
 from tests.job_samples import (
     EXPORT,
     REPORT,
@@ -44,7 +44,7 @@ def fetched(job: m.Job) -> m.Job:
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_what_the_table_does_not_allow_stops_the_report(state: State, event: ev.Event) -> None:
-    if type(event) in REPORT_TABLE.get(state, {}):
+    if type(event) in TABLES["report"].get(state, {}):
         return
     with pytest.raises(
         ImpossibleError, match=rf"acme/times: {type(event).__name__} cannot happen to a {state}"

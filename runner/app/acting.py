@@ -1,13 +1,9 @@
-"""The verbs that change something: run, retry, init, sandbox. Constructs everything they need."""
+"""The verbs that make something: run, init, sandbox. Constructs everything they need."""
 
-import getpass
 import os
-import re
 import signal
-import socket
 import sys
 from contextlib import nullcontext
-from datetime import date
 from pathlib import Path
 from random import Random
 
@@ -20,15 +16,11 @@ from runner.app.progress import LiveView
 from runner.app.room import make_room
 from runner.app.selection import Selection
 from runner.app.setup import batch_date, manifest_of, settings_of
-from runner.app.stores import hold_journal, output_of, policy_of, read_journal
+from runner.app.stores import hold_journal, output_of, policy_of
 from runner.app.tell import answer, say
 from runner.clock import SystemClock
 from runner.collector import collect_seldom, uncollected
 from runner.errors import StorageError, UsageError
-from runner.jobs.events import Retried
-from runner.jobs.machine import advance, stamp
-from runner.jobs.model import ErrorCode
-from runner.journal import happened
 from runner.manifest import key_warnings, starter_manifest
 from runner.plan import plan
 from runner.settings import Settings
@@ -36,7 +28,6 @@ from runner.summary import run_document, verdict_line
 from runner.transport import Timeouts, Transport
 from runner.turns import Limits
 
-_CHOSEN = re.compile(r"[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)?")
 _MARK = "# Written by `runner sandbox`, which will write over it.\n"
 
 
@@ -120,81 +111,6 @@ async def _obey_signals(nightly: Nightly) -> None:
     with anyio.open_signal_receiver(*obeyed) as signals:
         async for number in signals:
             nightly.stop(signal.Signals(number).name)
-
-
-def retry(
-    flags: dict[str, str],
-    selection: Selection,
-    date_text: str | None,
-    *,
-    manifest_given: str | None,
-    reason: str,
-    as_json: bool,
-) -> int:
-    """`runner retry`: failed jobs are pending again, their triggers counted anew. Sends nothing."""
-    if manifest_given is not None and not Path(manifest_given).expanduser().exists():
-        # `runner retry acme/payroll` or `runner retry acme` is what one types; neither is a manifest. Nor must a slip
-        # open every client's jobs.
-        if not _CHOSEN.fullmatch(manifest_given):
-            raise UsageError(
-                f"{manifest_given}: no such manifest; name what to retry as TENANT or TENANT/JOB"
-            )
-        flags.pop("manifest", None)
-        selection = Selection((*selection.only, manifest_given), selection.tags, selection.kind)
-    settings = settings_of(flags)
-    night = batch_date(date_text, settings)
-    tags: dict[str, tuple[str, ...]] = {}
-    if selection.tags:
-        tags = {tenant.name: tenant.tags for tenant in manifest_of(settings).tenants}
-    with read_journal(settings) as journal:
-        known = [job.spec for job in journal.jobs()]
-        # What run.json of that date tells: what was due on it, and what a run of it worked on.
-        worked_on = journal.jobs(night=night) if date_text else journal.jobs()
-    selection.refuse_unknown(known)
-    if not any(selection.takes(s.tenant, s.name, s.kind, tags.get(s.tenant, ())) for s in known):
-        raise UsageError("the selection matches no job of the journal; `runner status` shows what there is")
-    numbers = {job.id for job in worked_on}
-    retried = anyio.run(_retry, settings, selection, tags, reason, night, numbers)
-    if as_json:
-        answer({"retried": retried})
-    if not retried:
-        say("runner: none of these jobs failed; `runner status` shows how they stand")
-    for label in retried:
-        say(f"runner: {label} will be tried again by the next run")
-    return 0
-
-
-async def _retry(
-    settings: Settings,
-    selection: Selection,
-    tags: dict[str, tuple[str, ...]],
-    reason: str,
-    night: date,
-    numbers: set[int],
-) -> list[str]:
-    now = SystemClock().now()
-    today = batch_date(None, settings)
-    who = f"{_user()}@{socket.gethostname()}"
-    retried: list[str] = []
-    async with hold_journal(settings) as journal:
-        for job in await journal.failed_with(list(ErrorCode)):
-            spec = job.spec
-            if job.id not in numbers and spec.due != night:
-                continue
-            if not selection.takes(spec.tenant, spec.name, spec.kind, tags.get(spec.tenant, ())):
-                continue
-            after = advance(job, Retried(stamp(now)), now)
-            note = f"by {who}" + (f": {reason}" if reason else "")
-            await journal.record(after, today, happened(Retried.__name__, job, after, now.wall, note))
-            retried.append(f"{job.label} of {spec.due.isoformat()}")
-    return retried
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return f"uid {os.getuid()}"
 
 
 def init(flags: dict[str, str], *, as_json: bool) -> int:

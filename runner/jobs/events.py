@@ -143,6 +143,10 @@ class Retried(Struct, frozen=True, gc=False):
     stamp: Stamp
 
 
+class Skipped(Struct, frozen=True, gc=False):
+    """A person decided that nobody minds this job any more."""
+
+
 Event = (
     Listed
     | Identified
@@ -166,4 +170,5 @@ Event = (
     | Failed
     | Reopened
     | Retried
+    | Skipped
 )

@@ -308,6 +308,11 @@ def _retried(job: Job, event: ev.Retried, now: Instant) -> Job:
     return _reopened(job, ev.Reopened(), now)
 
 
+def _skipped(job: Job, _event: ev.Skipped, _now: Instant) -> Job:
+    """What is known of it stays known, for whoever takes that back."""
+    return replace(job, state=State.SKIPPED, live=Live())
+
+
 _Handler = Callable[[Job, Any, Instant], Job]
 _HANDLERS: Mapping[type[Any], _Handler] = {
     ev.Listed: finding.listed,
@@ -332,6 +337,7 @@ _HANDLERS: Mapping[type[Any], _Handler] = {
     ev.Failed: _failed,
     ev.Reopened: _reopened,
     ev.Retried: _retried,
+    ev.Skipped: _skipped,
 }
 
 

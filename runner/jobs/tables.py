@@ -11,6 +11,7 @@ from runner.jobs.model import State
 
 _P, _T, _R = State.PENDING, State.TRIGGERED, State.RETRIED
 _O, _L, _D, _F = State.POLLING, State.DOWNLOADING, State.DOWNLOADED, State.FAILED
+_S = State.SKIPPED
 
 Table = Mapping[State, Mapping[type[Any], frozenset[State]]]
 
@@ -89,4 +90,14 @@ REPORT_TABLE: Table = {
     _F: {ev.FilesMissed: _to(_L), ev.Reopened: _to(_P, _O), ev.Retried: _to(_P, _O)},
 }
 
-TABLES: Mapping[str, Table] = {"export": EXPORT_TABLE, "report": REPORT_TABLE}
+
+def _with_a_persons_no(table: Table) -> Table:
+    """The table with what a person may do to whatever has not arrived: set it aside, and take that back."""
+    open_ = {state: {**events, ev.Skipped: _to(_S)} for state, events in table.items() if state is not _D}
+    return {**table, **open_, _S: {ev.Retried: table[_F][ev.Retried]}}
+
+
+TABLES: Mapping[str, Table] = {
+    "export": _with_a_persons_no(EXPORT_TABLE),
+    "report": _with_a_persons_no(REPORT_TABLE),
+}

@@ -96,10 +96,10 @@ def main() -> None:
 def _programs() -> dict[str, Program]:
     """What it can be, with all that a run of it would import."""
     from runner import cli  # noqa: PLC0415 - who only asks for a command need not load it
-    from runner.app import acting, logs, looking, planning  # noqa: PLC0415
+    from runner.app import acting, deciding, logs, looking, planning  # noqa: PLC0415
     from tests.killing import __main__ as killing  # noqa: PLC0415
 
-    assert all((acting, logs, looking, planning))
+    assert all((acting, deciding, logs, looking, planning))
     return {"runner": cli.main, "tests.killing": killing.main}
 
 

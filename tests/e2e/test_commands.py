@@ -29,6 +29,7 @@ COMMANDS = (
     "status",
     "explain",
     "retry",
+    "skip",
     "verify",
     "schema",
     "init",
