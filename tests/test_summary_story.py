@@ -112,7 +112,7 @@ def test_a_failed_job_says_what_to_do_and_whether_it_is_tried_again() -> None:
     refused = told(export(state=State.FAILED, code=ErrorCode.KEY_REFUSED))
     assert "Access key refused: Lucca refuses" in refused
     assert "Lucca refused the API key (401)" in refused
-    assert "The next run takes it up by itself." in refused
+    assert "The next run takes it up by itself, as long as the manifest asks for it." in refused
     lost = told(export(state=State.FAILED, code=ErrorCode.NO_EXPORT), language="fr")
     assert "Plus rien ne se fera tout seul." in lost
     assert "Chaque passage regarde encore une fois dans Lucca" in lost

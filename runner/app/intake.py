@@ -49,6 +49,7 @@ class Intake:
         due: the numbers of all jobs that are due on this date and selected.
         tonight: the numbers of all jobs that earlier runs of this date worked on.
         aside: exports that were asked for once, and that the selection leaves alone: they may still be on their way.
+        alone: the numbers of the jobs that no run goes on with by itself, since the manifest no longer asks for them.
         notices: what a person should know of the matching.
     """
 
@@ -58,6 +59,7 @@ class Intake:
     due: frozenset[int]
     tonight: frozenset[int]
     aside: tuple[m.Job, ...]
+    alone: frozenset[int]
     notices: tuple[str, ...]
 
 
@@ -85,7 +87,7 @@ async def take_in(
     tonight, read = await journal.of_night(night, due_numbers.union([job.id for job in beside]))
     # What an earlier run of this night finished has its files in tonight's folder, whatever its date.
     unfinished += [job for job in read if job.state is m.State.DOWNLOADED]
-    earlier, unchosen, notices = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
+    earlier, unchosen, alone = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
     candidates = await _refresh(journal, [*due, *earlier])
     opened, passed = await _open(output, candidates, night, now)
     here = {candidate.job.id for candidate in earlier}
@@ -103,7 +105,11 @@ async def take_in(
             for job in (*unchosen, *known[others_from:])
             if job is not None and job.triggers and job.spec.kind == "export"
         ),
-        notices=tuple(notices),
+        alone=frozenset([job.id for job, _ in alone]),
+        # A failed one of another night is no news.
+        notices=tuple(
+            _left_alone(job, gone=gone) for job, gone in alone if not job.finished or job.id in tonight
+        ),
     )
 
 
@@ -158,8 +164,11 @@ async def _earlier(
     now: Instant,
     unfinished: Iterable[m.Job],
     due: Container[int],
-) -> tuple[list[Candidate], list[m.Job], list[str]]:
-    """Jobs of other dates that this run goes on with, and those that the selection leaves alone."""
+) -> tuple[list[Candidate], list[m.Job], list[tuple[m.Job, bool]]]:
+    """Jobs of other dates that this run goes on with, and those that the selection leaves alone.
+
+    And those that the manifest no longer asks for, each with whether it is gone from it.
+    """
     jobs = {
         job.id: job
         for job in (
@@ -175,14 +184,15 @@ async def _earlier(
     at_fault = {problem.tenant for problem in manifest.problems}
     found: list[Candidate] = []
     unchosen: list[m.Job] = []
-    notices: list[str] = []
+    alone: list[tuple[m.Job, bool]] = []
     for job in jobs.values():
         spec = job.spec
         sharing, begun = tenants.get(spec.domain, ()), bool(job.triggers or job.remote_ids)
         owner = owner_of(sharing, spec, begun=begun)
         if owner is None:
-            if not job.finished and spec.tenant not in at_fault:
-                notices.append(_left_alone(job, gone=owner_of(sharing, spec, begun=True) is None))
+            # What was downloaded is only not looked at any more.
+            if job.state is not m.State.DOWNLOADED and spec.tenant not in at_fault:
+                alone.append((job, owner_of(sharing, spec, begun=True) is None))
             continue
         entry = entry_of(owner, spec)
         assert entry is not None  # noqa: S101 - just found
@@ -190,16 +200,17 @@ async def _earlier(
             found.append(Candidate(owner, job))
         else:
             unchosen.append(job)
-    return found, unchosen, notices
+    return found, unchosen, alone
 
 
 def _left_alone(job: m.Job, *, gone: bool) -> str:
     told = f"{job.label} of {job.spec.due.isoformat()} is {job.state.value} and"
+    meant = "tried again" if job.finished else "finished" if gone else "made"
     if gone:
-        why, to_do = "no longer in the manifest", "Put it back into the manifest to have it finished"
+        why, to_do = "no longer in the manifest", f"Put it back into the manifest to have it {meant}"
     else:
-        why, to_do = "ends before its tenant's `since`", "Move `since` back to have it made"
-    return f"{told} {why}: it is left alone. {to_do}."
+        why, to_do = "ends before its tenant's `since`", f"Move `since` back to have it {meant}"
+    return f"{told} {why}: it is left alone. {to_do}, or set it aside with `runner skip {job.label}`."
 
 
 async def _refresh(journal: Journal, candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -120,6 +120,7 @@ class Nightly:
         self._due: frozenset[int] = frozenset()
         self._tonight: frozenset[int] = frozenset()
         self._beside: tuple[m.Job, ...] = ()
+        self._alone: frozenset[int] = frozenset()
         self._notices: tuple[str, ...] = ()
         self._engine: Engine | None = None
         self._stopped: str | None = None
@@ -183,7 +184,7 @@ class Nightly:
             for job in self.jobs()
             if takes(job.spec.tenant, job.spec.name, job.spec.kind, tags.get(job.spec.tenant, ()))
         ]
-        return exit_code(jobs=chosen, problems=self.problems(), reason=self._stopped)
+        return exit_code(jobs=chosen, alone=self._alone, problems=self.problems(), reason=self._stopped)
 
     def problems(self) -> list[Problem]:
         """The manifest's faults that concern the selection."""
@@ -213,6 +214,7 @@ class Nightly:
             finished_at=None if self._finished is None else self._finished.wall,
             now=now.wall,
             jobs=self.jobs(),
+            alone=self._alone,
             problems=order.manifest.problems,
             notices=(*self._notices, *(self._engine.announcements if self._engine else ())),
             tenants={
@@ -297,7 +299,8 @@ class Nightly:
             engine = await self._build(intake)
             self._taken_in()
         self._due, self._tonight = intake.due, intake.tonight
-        self._left, self._beside, self._notices = intake.left, intake.beside, intake.notices
+        self._left, self._beside = intake.left, intake.beside
+        self._alone, self._notices = intake.alone, intake.notices
         self._engine = engine
         return engine
 

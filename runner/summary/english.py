@@ -65,6 +65,8 @@ WORDS = {
     "part.act.intro": "These clients need somebody before payroll can use their files.",
     "part.waiting": "Still expected",
     "part.waiting.intro": "Nothing to do for now: these files are being followed automatically.",
+    "part.waiting.alone": "These files are being followed automatically, but for those that the configuration no "
+    "longer asks for: tell the technical team.",
     "part.arrived": "Arrived",
     "part.arrived.intro": "Complete, checked and ready to use.",
     "part.arrived.open": "Open a client to see its files.",
@@ -104,6 +106,8 @@ WORDS = {
     "act.concerned": "Concerns",
     "act.again": "The next run tries again by itself.",
     "act.stays": "Stays like this until somebody decides.",
+    "act.alone": "The configuration no longer asks for it, so it is left alone: it is tried again only if the "
+    "technical team puts it back. They can also set it aside.",
     "act.detail": "Details for the technical team",
     "act.explain": "The whole story:",
     "files.none": "no file",
@@ -139,6 +143,8 @@ WORDS = {
     "next.poll.again": "Every {pause} at most; if nothing comes, asked for again at about {time}",
     "next.poll.end": "Every {pause} at most; if nothing comes, given up at about {time}",
     "next.run": "At the next run",
+    "next.alone": "Never by itself: the configuration no longer asks for it. The technical team can put it back, or "
+    "set it aside",
     # why a job failed
     "error.secret.title": "Access key unreadable",
     "error.secret.what": "This client's access key could not be read on our side. Without it nothing can be "
@@ -283,7 +289,7 @@ WORDS = {
     "by asking.",
     "then.rest": "Nothing more will happen by itself.",
     "then.look": "Every run looks in Lucca once more, without asking for anything.",
-    "then.again": "The next run takes it up by itself.",
+    "then.again": "The next run takes it up by itself, as long as the manifest asks for it.",
     "then.nothing": "Nothing to do.",
     # `runner status`
     "status.client": "Client",

@@ -1,6 +1,6 @@
 """The exit code: what a scheduler learns of a run. Owns its precedence; knows no words for people."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 from runner.errors import RunnerError
@@ -35,6 +35,7 @@ _OF_REASON: Final = {
 def exit_code(
     *,
     jobs: Sequence[Job] = (),
+    alone: Container[int] = (),
     problems: Sequence[Problem] = (),
     reason: str | None = None,
     errors: Sequence[BaseException] = (),
@@ -43,14 +44,16 @@ def exit_code(
 
     Args:
         jobs: the selected jobs, as they stand at the end.
+        alone: the numbers of those that no run goes on with by itself: one that is unfinished waits for a person.
         problems: faults of the manifest, those of the selected tenants.
         reason: why the run stopped early, as in `Night.reason`.
         errors: what stopped the command, if anything did.
     """
     found = {_OF_REASON.get(reason, OK) if reason else OK}
     found |= {error.exit_code if isinstance(error, RunnerError) else INTERNAL for error in errors}
-    if any(not job.finished for job in jobs):
+    unfinished = [job.id for job in jobs if not job.finished]
+    if any(id_ not in alone for id_ in unfinished):
         found.add(UNFINISHED)
-    if problems or any(wants_a_person(job) for job in jobs):
+    if problems or unfinished or any(wants_a_person(job) for job in jobs):
         found.add(NEEDS_A_PERSON)
     return next((code for code in PRECEDENCE if code in found), OK)

@@ -102,6 +102,7 @@ class PageView:
 
     Attributes:
         shown: how many clients or jobs each part has.
+        some_alone: whether some that are waited for are no longer in the manifest.
     """
 
     title: str
@@ -112,6 +113,7 @@ class PageView:
     reason: str
     tiles: Sequence[TileView]
     shown: Mapping[str, int]
+    some_alone: bool
     act: Iterator[ClientView]
     waiting: Iterator[tuple[ClientView, JobView]]
     arrived: Iterator[ClientView]
@@ -227,6 +229,7 @@ class _Builder:
             reason=self._reason(),
             tiles=self._tiles(len(act), len(waiting), len(skipped)),
             shown={"act": len(act), "waiting": len(waiting), "arrived": len(good), "skipped": len(skipped)},
+            some_alone=any(job.id in night.alone for job in waiting),
             act=(self._to_do(tenant, jobs) for tenant, jobs in act),
             waiting=self._rows(waiting),
             arrived=(self._arrived(tenant, jobs, elsewhere=tenant in in_act) for tenant, jobs in good),
@@ -266,16 +269,17 @@ class _Builder:
         ]
 
     def _to_do(self, tenant: str, jobs: Sequence[Job]) -> ClientView:
-        befell: dict[str, list[Job]] = defaultdict(list)
+        befell: dict[tuple[str, bool], list[Job]] = defaultdict(list)
         for job in jobs:
             for key in facts.issues(job):
-                befell[key].append(job)
-        return self._client(tenant, issues=[self._issue(key, befell[key]) for key in sorted(befell)])
+                befell[key, job.id in self.night.alone].append(job)
+        return self._client(tenant, issues=[self._issue(*kind, befell[kind]) for kind in sorted(befell)])
 
-    def _issue(self, key: str, jobs: Sequence[Job]) -> IssueView:
+    def _issue(self, key: str, alone: bool, jobs: Sequence[Job]) -> IssueView:  # noqa: FBT001 - the fact itself
         words = self.words
         bad = key.startswith("error.")
-        then = words("act.again" if facts.tried_again(jobs[0]) else "act.stays") if bad else ""
+        again = "act.alone" if alone else "act.again" if facts.tried_again(jobs[0]) else "act.stays"
+        then = words(again) if bad else ""
         return IssueView(
             bad=bad,
             title=words(f"{key}.title"),
@@ -358,7 +362,11 @@ class _Builder:
             files=[self._file(record) for record in placed_files(job)],
             remarks=facts.remarks(job, words, night.date),
             where=facts.where(job, words, running=self.running) if unfinished else "",
-            next_look=facts.next_look(job, words, night.policy, running=self.running) if unfinished else "",
+            next_look=facts.next_look(
+                job, words, night.policy, running=self.running, alone=job.id in night.alone
+            )
+            if unfinished
+            else "",
             code=job.error.code if job.error else "",
             message=job.error.message if job.error else "",
         )

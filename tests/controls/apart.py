@@ -152,7 +152,7 @@ APART: Final = (
         (
             Change(
                 "runner/summary/exitcode.py",
-                "if problems or any(wants_a_person(job) for job in jobs):",
+                "if problems or unfinished or any(wants_a_person(job) for job in jobs):",
                 "if problems:",
             ),
         ),
