@@ -14,8 +14,10 @@ from runner.jobs.agenda import Policy
 from runner.lucca import Purpose, Request
 from runner.sandbox import (
     Configuration,
+    Cut,
     Fault,
     FaultRule,
+    Hang,
     Html,
     RawBody,
     Reports,
@@ -302,6 +304,52 @@ def test_hours_that_staff_exported_between_our_look_and_our_post_are_not_lost(
     )
     assert sorted(content.entries > 0 for content in job.contents) == [False, True]
     assert len(told.files()) == 2
+
+
+@pytest.mark.parametrize(
+    "fault, state, code",
+    [
+        (Status(500), m.State.DOWNLOADING, 4),
+        (Status(404), m.State.FAILED, 3),
+        (Status(403), m.State.FAILED, 3),
+        (Html(), m.State.FAILED, 3),
+        (Hang(), m.State.DOWNLOADING, 4),
+        (Cut(10), m.State.FAILED, 3),
+    ],
+    ids=["500", "404", "403", "HTML", "silence", "cut"],
+)
+def test_of_several_exports_one_that_cannot_be_had_keeps_no_other_from_the_disk(
+    fault: Fault, state: m.State, code: int, tmp_path: Path
+) -> None:
+    """Its generation broke, perhaps, and the other one holds the hours."""
+    twice = tuple(StaffExport(at_seconds=-60.0 * n, ends_at=date(2026, 11, 23)) for n in (2, 1))
+    broken: list[str] = []
+
+    def bend(record: RequestRecord) -> Fault | None:
+        if record.kind == "content" and not broken:
+            broken.append(record.path.rpartition("/")[2])
+        return fault if broken and record.path.endswith(broken[0]) else None
+
+    setting = Setting(bend=bend, until_seconds=900.0)
+    told = night(tmp_path, [tenant(exports=[export()])], [host(staff_exports=twice)], setting)
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(job.remote_ids), told.triggers) == (code, state, 2, [])
+    (file,) = told.files()
+    assert file.endswith(f"-{(set(map(str, job.remote_ids)) - {*broken}).pop()}.json")
+
+
+@pytest.mark.parametrize("fault", [Status(429, retry_after="30"), Status(503, retry_after="30"), Status(401)])
+def test_a_host_that_wants_patience_or_another_key_is_not_asked_for_the_other_export_at_once(
+    fault: Fault, tmp_path: Path
+) -> None:
+    twice = tuple(StaffExport(at_seconds=-60.0 * n, ends_at=date(2026, 11, 23)) for n in (2, 1))
+
+    def bend(record: RequestRecord) -> Fault | None:
+        return fault if record.kind == "content" else None
+
+    setting = Setting(bend=bend, until_seconds=25.0)
+    told = night(tmp_path, [tenant(exports=[export()])], [host(staff_exports=twice)], setting)
+    assert len(told.asked("content")) == 1
 
 
 @pytest.mark.parametrize("stopped", [True, False])

@@ -70,6 +70,12 @@ class PathMissed(Struct, frozen=True, gc=False):
     doubled: bool = False
 
 
+class PutOff(Struct, frozen=True, gc=False):
+    """The content of one export cannot be had; those of the others are fetched first."""
+
+    id: int
+
+
 class Misattributed(Struct, frozen=True, gc=False):
     """The content says that this export is not the one we asked for, or that there is none of this number.
 
@@ -158,6 +164,7 @@ Event = (
     | Resumed
     | Fetched
     | PathMissed
+    | PutOff
     | Misattributed
     | Named
     | Placed

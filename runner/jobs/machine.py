@@ -118,6 +118,11 @@ def _path_missed(job: Job, event: ev.PathMissed, _now: Instant) -> Job:
     return replace(job, live=replace(job.live, missed_path=event.doubled))
 
 
+def _put_off(job: Job, event: ev.PutOff, _now: Instant) -> Job:
+    live = replace(job.live, put_off=(*job.live.put_off, event.id), missed_path=None)
+    return replace(job, live=live)
+
+
 def _misattributed(job: Job, event: ev.Misattributed, _now: Instant) -> Job:
     remote_ids = tuple(id_ for id_ in job.remote_ids if id_ != event.id)
     ends_on = "" if event.ends_at is None else event.ends_at[:19]
@@ -203,7 +208,8 @@ def missing_pieces(job: Job) -> tuple[tuple[int, str], ...]:
         placed = {record.remote_id for record in job.files if record.placed and record.format == "json"}
         told = {content.remote_id for content in job.contents}
         have = placed & told | {staged.remote_id for staged in job.live.staged}
-        return tuple((id_, "json") for id_ in job.remote_ids if id_ not in have)
+        missing = [id_ for id_ in job.remote_ids if id_ not in have]
+        return tuple((id_, "json") for id_ in sorted(missing, key=job.live.put_off.__contains__))
     pieces = {(record.remote_id, record.format) for record in job.files if record.placed}
     pieces |= {(staged.remote_id, record.format) for staged in job.live.staged for record, _ in staged.parts}
     return tuple(
@@ -325,6 +331,7 @@ _HANDLERS: Mapping[type[Any], _Handler] = {
     ev.Resumed: _resumed,
     ev.Fetched: _fetched,
     ev.PathMissed: _path_missed,
+    ev.PutOff: _put_off,
     ev.Misattributed: _misattributed,
     ev.Named: _named,
     ev.Placed: _placed,

@@ -230,6 +230,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
         server_date: newest `Date` header and the boot second it came.
         missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute,
             since another job may learn meanwhile which of them comes first.
+        put_off: exports whose content could not be had just now, while there were others to fetch.
         revisited: False while this run still owes a finished job its look.
         templated: whether `template_id` is known to be that of the template as the manifest has it today.
     """
@@ -243,6 +244,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
     staged: tuple[Staged, ...] = ()
     server_date: tuple[datetime, float] | None = None
     missed_path: bool | None = None
+    put_off: tuple[int, ...] = ()
     revisited: bool = True
     templated: bool = False
 

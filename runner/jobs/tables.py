@@ -53,7 +53,12 @@ EXPORT_TABLE: Table = {
         ev.Triggered: _to(_R),
         ev.Failed: _to(_F),
     },
-    _L: {**_DOWNLOADING, ev.PathMissed: _to(_L), ev.Misattributed: _to(_P, _O, _L)},
+    _L: {
+        **_DOWNLOADING,
+        ev.PathMissed: _to(_L),
+        ev.PutOff: _to(_L),
+        ev.Misattributed: _to(_P, _O, _L),
+    },
     _D: {ev.Listed: _to(_D, _L), ev.Identified: _to(_D, _L), ev.PathMissed: _to(_D), ev.FilesMissed: _to(_L)},
     _F: {
         ev.Listed: _to(_F, _L),

@@ -19,7 +19,7 @@ from runner.jobs.finding import ends_text
 from runner.jobs.machine import missing_pieces
 from runner.output import KEPT_BYTES, Derivation, Reader, Spooled, TooLargeError
 from runner.steps.tools import Outcome, Tools, doubled_path, export_of, line_of
-from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, Stream
+from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, LostError, Stream
 
 EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
 """Of the answers; derived files have their own."""
@@ -38,10 +38,30 @@ class _NotOursError(Exception):
 
 def fetch(job: m.Job, tools: Tools) -> Awaitable[Outcome]:
     """Download the next piece that is missing, and check it."""
-    remote_id, format_ = missing_pieces(job)[0]
-    if isinstance(job.spec, m.ExportSpec):
+    (remote_id, format_), *others = missing_pieces(job)
+    if not isinstance(job.spec, m.ExportSpec):
+        return _fetch_report(job, tools, remote_id, format_)
+    if all(other in job.live.put_off for other, _ in others):
         return _fetch_export(job, tools, remote_id)
-    return _fetch_report(job, tools, remote_id, format_)
+    return _fetch_or_put_off(job, tools, remote_id)
+
+
+async def _fetch_or_put_off(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
+    """Of several exports one that cannot be had keeps none of the others from the disk."""
+    try:
+        return await _fetch_export(job, tools, remote_id)
+    except lucca.TroubleError as trouble:
+        if _of_the_host(trouble):
+            raise
+    except (LostError, BrokenAnswerError, TooLargeError):
+        pass
+    return Outcome((ev.PutOff(remote_id),))
+
+
+def _of_the_host(trouble: lucca.TroubleError) -> bool:
+    """Whether any other request would meet the same: it refuses the key, or wants patience."""
+    refused = isinstance(trouble, lucca.RefusedError) and trouble.code == m.ErrorCode.KEY_REFUSED
+    return refused or isinstance(trouble, lucca.ThrottledError) or trouble.retry_after_seconds is not None
 
 
 async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
