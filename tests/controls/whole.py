@@ -289,6 +289,12 @@ WHOLE: Final = (
         simulated=True,
     ),
     Control(
+        "lost-beside-a-failure",
+        "Files that were moved away with one that failed are not missed, and the night ends well without them.",
+        (Change("runner/app/intake.py", "if r.placed and r.remote_id", "if not r.path and r.remote_id"),),
+        ("tests/e2e/test_files.py::test_what_was_moved_away_with_a_changed_file_comes_again_with_it",),
+    ),
+    Control(
         "empty-export-passes",
         "An export without entries is no reason for anybody to look.",
         (
