@@ -496,6 +496,19 @@ def test_of_two_keys_of_a_host_each_may_have_the_template_made_once_more(tmp_pat
     assert (told.code, len(told.asked("template.create"))) == (0, 3)
 
 
+def test_a_template_that_was_made_anew_while_a_report_stood_aside_is_the_one_that_it_takes(
+    tmp_path: Path,
+) -> None:
+    """The first POST is in trouble, so the second report goes first; it finds that the template is gone."""
+    faults = tuple(
+        FaultRule(fault=Status(status), kind="report.create", first=nth, last=nth)
+        for nth, status in ((1, 503), (2, 404), (4, 404))
+    )
+    told = night(tmp_path, [tenant(reports=[report("a", BODY), report("b", BODY)])], [host(faults=faults)])
+    assert (told.code, len(told.asked("report.create"))) == (0, 5)
+    assert len(told.asked("template.create")) == 2
+
+
 def test_a_template_that_was_refused_twice_is_made_anew_by_the_next_run(tmp_path: Path) -> None:
     reports = [report(template=BODY)]
     hosts = [host(reports=Reports(vanishing_templates=9))]

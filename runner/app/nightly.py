@@ -372,11 +372,13 @@ class JournalMemory:
         """Remember it."""
         await self._journal.remember_template(domain, sha256, template_id)
 
-    async def forget_template(self, domain: str, sha256: str, tenant: str) -> bool:
+    async def forget_template(self, domain: str, sha256: str, template_id: int, tenant: str) -> bool:
         """It is no longer usable; a key that may not use any would have one made by each of its jobs.
 
         Of a host's tenants each has its own key, which may reach none but its own.
         """
+        if await self.template(domain, sha256) != template_id:
+            return True  # While this job stood aside, another had it made anew.
         if (domain, sha256, tenant) in self._forgotten:
             return False
         self._forgotten.add((domain, sha256, tenant))

@@ -116,7 +116,9 @@ async def _report_triggered(job: m.Job, tools: Tools, answer: Answer) -> Outcome
         if not gone:
             raise
         assert isinstance(spec.template, m.TemplateBody)  # noqa: S101 - said above, for the type checker
-        if not await tools.memory.forget_template(spec.domain, spec.template.sha256, spec.tenant):
+        assert job.template_id is not None  # noqa: S101 - it was just refused
+        sha256 = spec.template.sha256
+        if not await tools.memory.forget_template(spec.domain, sha256, job.template_id, spec.tenant):
             raise
         return Outcome((ev.TemplateRefused(),))
     except (lucca.PassingError, lucca.NotContentError) as trouble:

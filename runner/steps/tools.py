@@ -56,8 +56,8 @@ class Memory(Protocol):
     async def remember_template(self, domain: str, sha256: str, template_id: int) -> None:
         """Remember it."""
 
-    async def forget_template(self, domain: str, sha256: str, tenant: str) -> bool:
-        """This tenant can no longer use it; whether it is to be made once more: in one run only once."""
+    async def forget_template(self, domain: str, sha256: str, template_id: int, tenant: str) -> bool:
+        """This tenant can no longer use it; whether it may have another. One run makes it once more, not twice."""
 
 
 class Line(Protocol):
