@@ -170,21 +170,38 @@ def parse_timezone(text: str) -> ZoneInfo:
 
 
 def system_timezone(environ: Mapping[str, str] | None = None, localtime: Path = _LOCALTIME) -> ZoneInfo:
-    """The zone of this machine by TZ or /etc/localtime; UTC where neither tells."""
+    """The zone of this machine by TZ or /etc/localtime; UTC where neither is there.
+
+    Raises:
+        UsageError: TZ names no zone: to pass it over might make it another day's night.
+    """
     environ = os.environ if environ is None else environ
     name = environ.get("TZ", "").removeprefix(":")
-    if not name:
-        _, found, name = str(localtime.resolve()).rpartition("zoneinfo/")
-        name = name if found else ""
+    zone = _zone_named(name) if name and not name.startswith("/") else _zone_in(Path(name or localtime))
+    if zone is None and name:
+        raise UsageError(
+            "TZ: not a time zone of this machine; write it like Europe/Paris or UTC, or set RUNNER_TIMEZONE"
+        )
+    return zone or ZoneInfo("UTC")
+
+
+def _zone_named(name: str) -> ZoneInfo | None:
     try:
         return parse_timezone(name.removeprefix("posix/").removeprefix("right/"))
     except ValueError:
-        pass
+        return None
+
+
+def _zone_in(file: Path) -> ZoneInfo | None:
+    """The zone that this file links to, or is a copy of."""
+    _, found, name = str(file.resolve()).rpartition("zoneinfo/")
+    if found and (zone := _zone_named(name)):
+        return zone
     try:
-        with localtime.open("rb") as file:
-            return ZoneInfo.from_file(file, key="localtime")
+        with file.open("rb") as opened:
+            return ZoneInfo.from_file(opened, key="localtime")
     except (OSError, ValueError):
-        return ZoneInfo("UTC")
+        return None
 
 
 def parse_allowed_hosts(text: str) -> tuple[str, ...]:

@@ -302,7 +302,20 @@ def test_the_time_zone_is_the_systems(tmp_path: Path) -> None:
     link.symlink_to("/usr/share/zoneinfo/Europe/Paris")
     assert system_timezone({}, link).key == "Europe/Paris"
     assert system_timezone({"TZ": ":Asia/Tokyo"}, link).key == "Asia/Tokyo"
-    assert system_timezone({}, tmp_path / "none").key == "UTC"
+    assert system_timezone({"TZ": f":{link}"}, tmp_path / "none").key == "Europe/Paris"
+    assert system_timezone({"TZ": "posix/Asia/Tokyo"}, link).key == "Asia/Tokyo"
+    assert system_timezone({"TZ": ""}, tmp_path / "none").key == "UTC"
+
+
+@pytest.mark.parametrize("text", ["Europe/Pariss", "CET-1CEST,M3.5.0,M10.5.0/3", ":/no/such/zone"])
+def test_a_tz_that_names_no_zone_is_refused_like_the_setting_and_not_passed_over(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The night would be that of another day, or end at another hour."""
+    monkeypatch.setenv("TZ", text)
+    with pytest.raises(UsageError, match=r"^TZ: not a time zone of this machine; .* or set RUNNER_TIMEZONE"):
+        load_settings(env_file=None)
+    assert load_settings({"timezone": "Asia/Tokyo"}, env_file=None).timezone.key == "Asia/Tokyo"
 
 
 def test_a_machine_with_a_copy_of_its_zone_has_that_zone(tmp_path: Path) -> None:
