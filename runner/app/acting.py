@@ -17,7 +17,7 @@ from runner.app.room import make_room
 from runner.app.selection import Selection
 from runner.app.setup import batch_date, manifest_of, settings_of
 from runner.app.stores import hold_journal, output_of, policy_of
-from runner.app.tell import answer, say
+from runner.app.tell import answer, counted, say
 from runner.clock import SystemClock
 from runner.collector import collect_seldom, uncollected
 from runner.errors import StorageError, UsageError
@@ -150,7 +150,7 @@ def sandbox(scenario: str | None, *, port: int, seed: int, tenants: int, write: 
     def ready(number: int) -> None:
         where = f" {Path(write) / 'tenants.yaml'}" if write else " MANIFEST"
         say(
-            f"runner: a local Lucca with {len(played.tenants)} tenants listens at http://127.0.0.1:{number}\n"
+            f"runner: a local Lucca with {counted(len(played.tenants), 'tenant')} listens at http://127.0.0.1:{number}\n"
             f"        try:  runner run{where} --gateway http://127.0.0.1:{number}\n"
             "        stop with Ctrl-C"
         )

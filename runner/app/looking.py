@@ -6,7 +6,7 @@ from typing import Any
 from runner.app.selection import Selection
 from runner.app.setup import batch_date, settings_of
 from runner.app.stores import output_of, policy_of, read_journal
-from runner.app.tell import answer, say, table
+from runner.app.tell import answer, counted, say, table
 from runner.clock import SystemClock
 from runner.errors import UsageError
 from runner.jobs.model import Job
@@ -35,7 +35,7 @@ def status(flags: dict[str, str], selection: Selection, date_text: str | None, *
     told = status_table(jobs, settings.language, timezone=settings.timezone)
     table(told.columns, told.rows)
     outcome = (run.outcome or "running, or it died") if run else "not run"
-    say(f"{night.isoformat()}: {outcome}; {len(jobs)} jobs")
+    say(f"{night.isoformat()}: {outcome}; {counted(len(jobs), 'job')}")
     return 0
 
 
@@ -93,7 +93,7 @@ def verify(flags: dict[str, str], selection: Selection, date_text: str | None, *
     else:
         for row in found:
             say(f"{row['path']} ({row['job']}): {row['problem']}")
-        say(f"runner: {len(records)} files read, {len(found)} not as recorded")
+        say(f"runner: {counted(len(records), 'file')} read, {len(found)} not as recorded")
     return 3 if found else 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.app.selection import Selection
 from runner.app.setup import batch_date, journal_path, manifest_of, settings_of
-from runner.app.tell import answer, say, table
+from runner.app.tell import answer, counted, say, table
 from runner.collector import uncollected
 from runner.errors import ManifestError
 from runner.jobs.model import TAKEN_UP_AGAIN, ExportSpec, Identity, Job, Spec, State
@@ -71,7 +71,8 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
         for text in (*(p.message for p in problems), *(f"warning: {w}" for w in told_of)):
             say(text)
         say(
-            f"{len(open_)} of {len(chosen)} jobs to do on {night.isoformat()}: at least {requests} requests, "
+            f"{len(open_)} of {counted(len(chosen), 'job')} to do on {night.isoformat()}: "
+            f"at least {counted(requests, 'request')}, "
             f"{minutes} min by the budget of the busiest host"
         )
     return 3 if problems else 0
@@ -179,5 +180,5 @@ def check(flags: dict[str, str], date_text: str | None, *, as_json: bool) -> int
         for text in (*faults, *(f"warning: {w}" for w in told)):
             say(text)
         if not faults:
-            say(f"{settings.manifest}: {tenants} tenants, no fault")
+            say(f"{settings.manifest}: {counted(tenants, 'tenant')}, no fault")
     return 2 if faults else 0

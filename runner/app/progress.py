@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runner.app.tell import counted
 from runner.jobs.events import Event
 from runner.jobs.model import NEEDS_A_PERSON, Flag, Job, State
 
@@ -72,6 +73,6 @@ class LiveView:
         grid = Table.grid(padding=(0, 2))
         grid.add_row(*(Text(f"{states[s]} {s.value}", style=_STYLES.get(s, "")) for s in State if states[s]))
         minutes, seconds = divmod(int(now - self._since), 60)
-        head = Text(f"{len(jobs)} jobs, {minutes}:{seconds:02d}", style="bold")
+        head = Text(f"{counted(len(jobs), 'job')}, {minutes}:{seconds:02d}", style="bold")
         self._view = Group(head, grid, *self._events)
         return self._view

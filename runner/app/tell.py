@@ -15,6 +15,11 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def counted(n: int, thing: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for people: aligned on a terminal, tab-separated into a pipe."""
     if not sys.stderr.isatty():

@@ -574,6 +574,17 @@ def test_a_flag_comes_before_the_environment_before_the_env_file(fresh: Bureau) 
     assert fresh.command("check", "tenants.yaml", "--manifest", "none.yaml").code == 2
 
 
+def test_one_of_a_thing_is_not_told_in_the_plural(tmp_path: Path) -> None:
+    scenario = Scenario(tenants=(quick("acme.ilucca.net"),))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway)
+        bureau.take(scenario)
+        assert "tenants.yaml: 1 tenant, no fault" in bureau.command("check").err
+        assert "1 of 1 job to do" in bureau.command("plan", "--date", NIGHT).err
+        assert bureau.run().code == 0
+        assert f"{NIGHT}: ok; 1 job\n" in bureau.command("status").err
+
+
 def test_failed_jobs_are_tried_again_when_a_person_says_so(tmp_path: Path) -> None:
     never = quick(
         "acme.ilucca.net", configurations=(Configuration(triggers=(ASLEEP,), trigger=Trigger(seconds=0.1)),)
