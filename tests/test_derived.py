@@ -95,6 +95,12 @@ def test_keys_match_in_any_case() -> None:
     assert (row["id"], row["amount"], row["owner.lastName"], row["axisSections"]) == ("1", "2.0", "X", "[]")
 
 
+def test_of_a_key_that_an_entry_repeats_letter_for_letter_the_last_value_counts_as_for_most_readers() -> None:
+    """It is told in the README; the answer keeps both."""
+    (row,) = rows('{"id": 1, "amount": 2.0, "amount": 3.50, "owner": {"id": 4, "id": 5}}')
+    assert (row["amount"], row["owner.id"]) == ("3.50", "5")
+
+
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?", fullmatch=True).map(
     lambda literal: re.sub(r"[^0-9.eE+-]", "1", literal)
 )
