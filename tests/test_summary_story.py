@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runner.clock import Instant
 from runner.jobs.agenda import Policy
-from runner.jobs.model import ErrorCode, Flag, Job, Live, State
+from runner.jobs.model import ErrorCode, FileRecord, Flag, Job, Live, State
 from runner.summary.story import EventRow, status_table, story
 from runner.summary.texts import Language
 from tests.summary_samples import BOOT, PARIS, START, export, good_night, report, stamp, troubled_night
@@ -106,6 +106,16 @@ def test_a_done_job_names_its_files_and_leaves_nothing_to_do() -> None:
     assert "412 entries." in text
     assert "Made by hand in Lucca and taken over" in text
     assert text.endswith("What to do\n  Nothing to do.\n")
+
+
+def test_of_a_report_that_was_made_anew_the_files_of_the_earlier_version_are_told_apart() -> None:
+    """It was deleted at Lucca between its two files, or one of them was lost afterwards."""
+    job = report()
+    anew = FileRecord("2026-11-24/acme/times-42.csv", 48_211, "d" * 64, 42, "csv", placed=True)
+    job = replace(job, remote_ids=(42,), files=(*job.files, anew))
+    assert "Made anew: the files of no. 41 are of an earlier version; use those of no. 42." in told(job)
+    assert "les fichiers du n° 41 sont d'une version antérieure" in told(job, language="fr")
+    assert "earlier version" not in told(replace(job, remote_ids=(41,), files=report().files))
 
 
 def test_a_failed_job_says_what_to_do_and_whether_it_is_tried_again() -> None:

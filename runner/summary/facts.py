@@ -57,9 +57,19 @@ def remarks(job: Job, words: Phrasebook, night: date | None = None) -> list[str]
             words("remark.version", id=content.remote_id, entries=words.count("entries", content.entries))
             for content in job.contents
         ]
+    earlier = _earlier_versions(job)
+    if earlier:
+        told.append(words("remark.older", ids=", ".join(map(str, earlier)), id=job.remote_ids[-1]))
     if len(job.triggers) > 1 and job.finished:
         told.append(words.count("remark.twice", len(job.triggers)))
     return told
+
+
+def _earlier_versions(job: Job) -> list[int]:
+    """Reports whose files stand beside those of the one that answers: made anew, they may tell other hours."""
+    if isinstance(job.spec, ExportSpec) or not job.remote_ids:
+        return []
+    return sorted({record.remote_id for record in job.files if record.placed} - set(job.remote_ids))
 
 
 def where(job: Job, words: Phrasebook, *, running: bool) -> str:

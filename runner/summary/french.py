@@ -128,6 +128,7 @@ WORDS = {
     "remark.due": "prévu le {day}",
     "remark.later": "export plus récent dans Lucca : n° {id}",
     "remark.version": "n° {id} : {entries}",
+    "remark.older": "Refait : les fichiers du n° {ids} sont d'une version antérieure ; servez-vous de ceux du n° {id}.",
     "remark.twice.many": "demandé {n} fois à Lucca",
     "entries.one": "{n} ligne",
     "entries.many": "{n} lignes",
@@ -242,6 +243,8 @@ WORDS = {
     "event.listed.downloading": "L'export est dans la liste de Lucca.",
     "event.identified": "Un export de la liste a été regardé de plus près.",
     "event.identified.downloading": "L'export cherché a été reconnu.",
+    "event.doubted": "Des exports de la liste n'ont pas dit leur date de fin : ils sont interrogés encore une fois "
+    "avant toute demande.",
     "event.triggered": "La demande est décidée et notée ; elle part vers Lucca.",
     "event.triggered.retried": "Toujours rien : une nouvelle demande est décidée et notée ; elle part vers Lucca.",
     "event.trigger_unsent": "La demande n'est pas partie, ou Lucca ne l'a pas prise : elle ne compte pas.",
@@ -251,6 +254,8 @@ WORDS = {
     "event.fetched": "Le contenu a été téléchargé et contrôlé.",
     "event.path_missed": "Le contenu n'est pas à l'adresse habituelle ; l'autre sera essayée.",
     "event.misattributed": "Le contenu dit qu'il s'agit d'un autre export : il n'est pas pris pour le nôtre.",
+    "event.put_off": "Le contenu d'un export n'est pas disponible pour l'instant ; ceux des autres sont "
+    "téléchargés d'abord.",
     "event.named": "Le nom et l'empreinte des fichiers ont été notés.",
     "event.placed": "Les fichiers sont à leur place.",
     "event.files_missed": "Des fichiers manquaient sur le disque : ils sont téléchargés de nouveau.",

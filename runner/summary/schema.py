@@ -109,7 +109,11 @@ _REPORT = {
 }
 _COMMON = {
     "flags": {"type": "array", "uniqueItems": True, "items": {"enum": sorted(flag.value for flag in Flag)}},
-    "files": _list({"$ref": "#/$defs/file"}, "Those that stand in their places."),
+    "files": _list(
+        {"$ref": "#/$defs/file"},
+        "Those that stand in their places. Where a report was made anew, the earlier one's too: "
+        "remote_ids tells which counts.",
+    ),
     "error": {
         "type": ["object", "null"],
         "required": ["code", "message"],
