@@ -338,6 +338,40 @@ def test_of_several_exports_one_that_cannot_be_had_keeps_no_other_from_the_disk(
     assert file.endswith(f"-{(set(map(str, job.remote_ids)) - {*broken}).pop()}.json")
 
 
+@pytest.mark.parametrize("fault", [Status(500), Hang(), RawBody("{}")], ids=["500", "silence", "no export"])
+def test_a_strangers_export_that_cannot_be_read_for_ever_keeps_ours_from_nobody(
+    fault: Fault, tmp_path: Path
+) -> None:
+    """Where lists tell no ends each is asked itself, and ours may come after it."""
+    theirs = StaffExport(at_seconds=30.0, ends_at=date(2026, 11, 20))
+    slow = Trigger(seconds=900.0)
+    shown = host(bare_lists=True, staff_exports=(theirs,), configurations=(Configuration(trigger=slow),))
+    seen: list[str] = []
+
+    def bend(record: RequestRecord) -> Fault | None:
+        if record.kind == "item" and record.at_seconds > 1015.0 and not seen:
+            seen.append(record.path)
+        return fault if record.path in seen else None
+
+    told = night(tmp_path, [tenant(exports=[export()])], [shown], Setting(bend=bend))
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(told.triggers)) == (0, m.State.DOWNLOADED, 1)
+    assert [f"/api/v3/timmiexports/{id_}" for id_ in job.foreign_ids] == seen
+
+
+def test_nothing_is_triggered_again_while_an_export_that_came_cannot_be_read(tmp_path: Path) -> None:
+    """It may be ours."""
+    shown = host(bare_lists=True, configurations=(Configuration(trigger=Trigger(seconds=60.0)),))
+
+    def bend(record: RequestRecord) -> Fault | None:
+        late = 1050.0 < record.at_seconds < 1000.0 + 5 * 3600.0
+        return Status(500) if record.kind == "item" and late else None
+
+    told = night(tmp_path, [tenant(exports=[export()])], [shown], Setting(bend=bend))
+    assert (told.code, len(told.triggers)) == (0, 1)
+    assert told.seconds > 5 * 3600.0
+
+
 @pytest.mark.parametrize("fault", [Status(429, retry_after="30"), Status(503, retry_after="30"), Status(401)])
 def test_a_host_that_wants_patience_or_another_key_is_not_asked_for_the_other_export_at_once(
     fault: Fault, tmp_path: Path

@@ -71,7 +71,7 @@ class PathMissed(Struct, frozen=True, gc=False):
 
 
 class PutOff(Struct, frozen=True, gc=False):
-    """The content of one export cannot be had; those of the others are fetched first."""
+    """One export cannot be read; the others come first."""
 
     id: int
 

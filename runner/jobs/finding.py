@@ -164,4 +164,5 @@ def _first_look(job: Job, ours: list[int], later: list[int]) -> Job:
 
 def _to_download(job: Job, ours: list[int]) -> Job:
     flags = job.flags | {Flag.DUPLICATE} if len(ours) > 1 else job.flags
-    return replace(job, state=_L, remote_ids=tuple(ours), flags=flags, error=None)
+    live = replace(job.live, put_off=())
+    return replace(job, state=_L, remote_ids=tuple(ours), flags=flags, error=None, live=live)

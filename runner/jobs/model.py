@@ -230,7 +230,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
         server_date: newest `Date` header and the boot second it came.
         missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute,
             since another job may learn meanwhile which of them comes first.
-        put_off: exports whose content could not be had just now, while there were others to fetch.
+        put_off: exports that could not be read just now, each as often as it was tried, while there were others.
         revisited: False while this run still owes a finished job its look.
         templated: whether `template_id` is known to be that of the template as the manifest has it today.
     """

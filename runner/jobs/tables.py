@@ -50,6 +50,7 @@ EXPORT_TABLE: Table = {
         ev.Identified: _to(_O, _L),
         ev.Doubted: _to(_O),
         ev.PathMissed: _to(_O),
+        ev.PutOff: _to(_O),
         ev.Triggered: _to(_R),
         ev.Failed: _to(_F),
     },

@@ -5,6 +5,7 @@ Reports" (steps 1 to 3). `trigger` records its intent before the POST, which is 
 """
 
 from datetime import datetime
+from typing import Final
 
 from runner import lucca
 from runner.jobs import events as ev
@@ -21,10 +22,14 @@ from runner.steps.tools import (
     doubled_path,
     export_of,
     line_of,
+    of_the_host,
     report_of,
     trouble_of,
 )
 from runner.transport import Answer, BrokenAnswerError, LostError, NotSentError, UnreachableError
+
+PATIENCE: Final = 3
+"""How often an export that cannot be read is asked whose it is, before the list is read again without knowing."""
 
 # ── exports ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -55,19 +60,31 @@ async def identify(job: m.Job, tools: Tools) -> Outcome:
     id_, domain = job.live.unidentified[0], job.spec.domain
     doubled = doubled_path(job, tools)
     try:
-        answer = await ask(tools, lucca.export_identity(id_, doubled=doubled))
+        identity = await _identity(id_, tools, doubled=doubled)
     except lucca.RefusedError as refusal:
         if refusal.code != "not_found":
             raise
         # Not there under either path: it was archived meanwhile, and is nobody's.
         missed_both = job.live.missed_path is not None
         return Outcome((ev.Identified(id_, None) if missed_both else ev.PathMissed(doubled),))
-    identity = lucca.read_export_identity(answer.body)
-    if identity.id != id_:
-        raise lucca.NotContentError("another export than the one asked for")
+    except (lucca.TroubleError, LostError, BrokenAnswerError) as trouble:
+        if job.state is not m.State.POLLING or job.live.doubted or of_the_host(trouble):
+            raise
+        # Ours may come while somebody's is broken for ever. It is asked again now and then, and before a trigger.
+        if job.live.put_off.count(id_) >= PATIENCE:
+            return Outcome((ev.Identified(id_, None),))
+        return Outcome((ev.PutOff(id_),), trouble_of(trouble, tools))
     await tools.memory.remember_doubled(domain, doubled)
     ours = identity.configuration_id in (None, export_of(job).configuration_id)
     return Outcome((ev.Identified(id_, identity.ends_at if ours else None),))
+
+
+async def _identity(id_: int, tools: Tools, *, doubled: bool) -> lucca.ExportIdentity:
+    answer = await ask(tools, lucca.export_identity(id_, doubled=doubled))
+    identity = lucca.read_export_identity(answer.body)
+    if identity.id != id_:
+        raise lucca.NotContentError("another export than the one asked for")
+    return identity
 
 
 async def trigger(job: m.Job, tools: Tools) -> Outcome:

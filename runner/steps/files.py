@@ -18,7 +18,7 @@ from runner.jobs import model as m
 from runner.jobs.finding import ends_text
 from runner.jobs.machine import missing_pieces
 from runner.output import KEPT_BYTES, Derivation, Reader, Spooled, TooLargeError
-from runner.steps.tools import Outcome, Tools, doubled_path, export_of, line_of
+from runner.steps.tools import Outcome, Tools, doubled_path, export_of, line_of, of_the_host
 from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, LostError, Stream
 
 EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
@@ -50,18 +50,12 @@ async def _fetch_or_put_off(job: m.Job, tools: Tools, remote_id: int) -> Outcome
     """Of several exports one that cannot be had keeps none of the others from the disk."""
     try:
         return await _fetch_export(job, tools, remote_id)
-    except lucca.TroubleError as trouble:
-        if _of_the_host(trouble):
+    except (lucca.TroubleError, LostError, BrokenAnswerError) as trouble:
+        if of_the_host(trouble):
             raise
-    except (LostError, BrokenAnswerError, TooLargeError):
+    except TooLargeError:
         pass
     return Outcome((ev.PutOff(remote_id),))
-
-
-def _of_the_host(trouble: lucca.TroubleError) -> bool:
-    """Whether any other request would meet the same: it refuses the key, or wants patience."""
-    refused = isinstance(trouble, lucca.RefusedError) and trouble.code == m.ErrorCode.KEY_REFUSED
-    return refused or isinstance(trouble, lucca.ThrottledError) or trouble.retry_after_seconds is not None
 
 
 async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:

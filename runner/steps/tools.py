@@ -111,6 +111,13 @@ def trouble_of(trouble: Troubled, tools: Tools) -> Trouble:
     return Trouble(Bearing.PASSING, detail, getattr(trouble, "retry_after_seconds", None))
 
 
+def of_the_host(trouble: Troubled) -> bool:
+    """Whether any other request would meet the same: the host refuses the key, or wants patience."""
+    refused = isinstance(trouble, lucca.RefusedError) and trouble.code == m.ErrorCode.KEY_REFUSED
+    patience = getattr(trouble, "retry_after_seconds", None) is not None
+    return refused or patience or isinstance(trouble, lucca.ThrottledError)
+
+
 def line_of(tools: Tools) -> Line:
     """The turn to send in."""
     assert tools.line is not None  # noqa: S101 - a step that sends has a line
