@@ -37,6 +37,14 @@ APART: Final = (
         ("tests/test_engine.py::test_the_budget_of_a_host_is_kept_however_many_tenants_share_it",),
     ),
     Control(
+        "report-in-trouble-stays-first",
+        "A report whose POST is answered 500 each time keeps all others of its host waiting, every night.",
+        (Change(_ENGINE, "lane.append(lane.pop(0))", "lane.append(lane.pop())"),),
+        (
+            "tests/test_engine.py::test_a_report_that_is_in_trouble_for_ever_keeps_no_other_of_its_host_waiting",
+        ),
+    ),
+    Control(
         "silent-repetition",
         "A GET that met a dead connection is sent again on the spot, outside of the budget.",
         (

@@ -23,6 +23,9 @@ _LATE_FIRST: Final = (
 
 _JOBS: Final = "tests/test_jobs_exports.py::"
 _STEPS: Final = "tests/test_steps.py::"
+_FOUND: Final = "tests/test_simulation_findings.py::"
+_REVIEW: Final = "tests/test_review_findings.py::"
+_MENDED: Final = "tests/test_mended_manifests.py::"
 _DONE_ONCE: Final = f"{_STEPS}test_an_export_that_was_downloaded_once_is_never_triggered_again_though_it_"
 
 ONCE: Final = (
@@ -363,6 +366,59 @@ ONCE: Final = (
             "tests/test_engine.py::test_reports_of_a_host_go_one_at_a_time_from_the_post_to_the_last_byte",
         ),
         simulated=True,
+    ),
+    Control(
+        "unselected-lane-forgotten",
+        "A later date that is selected is asked for while an older one, which is not, may be on its way.",
+        (
+            Change(
+                "runner/app/nightly.py", "engine.add(intake.taken, intake.aside)", "engine.add(intake.taken)"
+            ),
+        ),
+        (f"{_FOUND}test_an_export_that_is_not_selected_keeps_its_lane_while_lucca_may_be_working_on_it",),
+    ),
+    Control(
+        "since-for-new-jobs-alone",
+        "What an earlier run had stored is triggered though `since` was moved behind it.",
+        (Change("runner/plan.py", "and (begun or _is_ours(tenant, spec))", "and (begun or bool(tenant))"),),
+        (
+            "tests/test_plan.py::test_a_since_that_was_moved_holds_for_what_was_not_begun",
+            f"{_REVIEW}test_a_since_that_was_moved_keeps_an_earlier_run_s_export_from_being_asked_for",
+        ),
+    ),
+    Control(
+        "broken-twin-first",
+        "Of two exports that answer a job one that cannot be had keeps the other from the disk.",
+        (Change(_FILES, "if all(other in job.live.put_off for other, _ in others):", "if True:"),),
+        (f"{_STEPS}test_of_several_exports_one_that_cannot_be_had_keeps_no_other_from_the_disk",),
+    ),
+    Control(
+        "hours-gone-with-a-stranger",
+        "An export of another end that took our hours just before our POST is seen and not named.",
+        (
+            Change(
+                _FINDING, "in_time = job.state in (_P, _O) or job.unlisted", "in_time = job.state in (_P, _O)"
+            ),
+        ),
+        (f"{_STEPS}test_an_export_of_another_end_that_took_our_hours_just_before_our_post_is_named",),
+    ),
+    Control(
+        "trigger-beside-an-unreadable-export",
+        "An export that came and cannot be read is asked for a second time: it may have been ours.",
+        (Change(_ASKING, " or job.live.doubted or of_the_host", " or of_the_host"),),
+        (f"{_STEPS}test_nothing_is_triggered_again_while_an_export_that_came_cannot_be_read",),
+    ),
+    Control(
+        "old-template",
+        "A report is asked for again from the template that the manifest had before.",
+        (
+            Change(
+                _AGENDA,
+                "isinstance(spec.template, TemplateBody) and not job.live.templated",
+                "isinstance(spec.template, TemplateBody) and job.template_id is None",
+            ),
+        ),
+        (f"{_MENDED}test_a_report_is_asked_for_again_from_the_template_that_the_manifest_has_now",),
     ),
     Control(
         "amounts-as-floats",
