@@ -459,7 +459,9 @@ class Engine:
         if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
             entry.tenant.domain.pause(entry.not_before)
         lane = entry.lane
-        if lane and len(lane) > 1 and agenda.steps_aside(job):
+        if lane and len(lane) > 1 and agenda.steps_aside(job, now, self._policy):
+            if job.remote_ids and isinstance(job.spec, m.ReportSpec):
+                await self._changes.happen(id_, ev.ReportLost())  # whoever comes first now has it deleted
             lane.append(lane.pop(0))
             self._begin_first(lane, entry.not_before, now)
 

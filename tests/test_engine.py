@@ -507,6 +507,27 @@ def test_an_export_that_cannot_be_downloaded_for_ever_keeps_no_later_date_waitin
     assert [trigger.ends_at for trigger in told.triggers] == ["2026-11-23T00:00:00", "2026-11-24T00:00:00"]
 
 
+@pytest.mark.parametrize("kind", ["report.poll", "report.download"])
+def test_a_report_that_cannot_be_had_in_its_time_makes_room_for_the_others_and_is_made_anew(
+    kind: str, tmp_path: Path
+) -> None:
+    """A host may make a report and never manage to send it: no other report of that host came, in any night."""
+    ill: list[str] = []
+
+    def bend(record: RequestRecord) -> Fault | None:
+        number = record.path.split("/")[4] if record.kind == kind else ""
+        if number and not ill:
+            ill.append(number)
+        return Status(504) if number and number in ill else None
+
+    reports = [report("first"), report("second"), report("third")]
+    told = night(tmp_path, [tenant(reports=reports)], setting=Setting(bend=bend))
+    assert {job.state for job in told.jobs.values()} == {m.State.DOWNLOADED}
+    assert (told.code, len(told.asked("report.create"))) == (0, 4)
+    created = [record.at_seconds for record in told.asked("report.create")]
+    assert 3600 <= created[1] - created[0] < 3600 + 120
+
+
 def test_in_an_outage_several_reports_of_a_host_ask_hardly_more_often_than_one(
     tmp_path: Path,
 ) -> None:

@@ -287,14 +287,18 @@ def lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, boo
     return free, asked, not in_flight, day, job.id
 
 
-def steps_aside(job: Job) -> bool:
+def steps_aside(job: Job, now: Instant, policy: Policy) -> bool:
     """Whether a job that met trouble lets the others of its lane go first: it may be in trouble for ever.
 
-    An export that is there was made before theirs, and stays. A report must not be there yet: theirs would delete it.
+    An export that is there was made before theirs, and stays. A report must not be there yet, as theirs would delete
+    it; but one that could not be had in all the time that a report may take is given up for them, and made anew.
     """
     if isinstance(job.spec, ExportSpec):
         return job.state is _DOWNLOADING
-    return not job.remote_ids
+    if not job.remote_ids:
+        return True
+    elapsed = elapsed_seconds(job, now)
+    return elapsed is not None and elapsed >= policy.report_timeout_seconds
 
 
 def owes_a_look(job: Job, now: Instant) -> bool:
