@@ -312,6 +312,11 @@ class Job(Known, frozen=True, gc=False, kw_only=True):
         return self.state is State.FAILED or bool(self.flags & NEEDS_A_PERSON)
 
     @property
+    def downloaded_before(self) -> bool:
+        """Whether somebody may have paid by it: what was there once and is gone now must not be triggered again."""
+        return any(transition.state is State.DOWNLOADED for transition in self.history)
+
+    @property
     def label(self) -> str:
         """`tenant/name`, as people and `--only` write it."""
         return f"{self.spec.tenant}/{self.spec.name}"

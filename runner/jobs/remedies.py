@@ -72,6 +72,16 @@ def job_error(code: ErrorCode, spec: Spec, detail: str = "") -> JobError:
     return JobError(code, f"{subject}: {what}{detail}. To do: {remedy}.")
 
 
+def gone(spec: ExportSpec, export_id: int) -> JobError:
+    """The error of an export that was downloaded once, whose file is lost, and which Lucca no longer has."""
+    return JobError(
+        ErrorCode.NOT_FOUND,
+        f"{spec.tenant}/{spec.name} ({spec.domain}), before {spec.ends_at.isoformat()}: export {export_id} was "
+        "downloaded once; its file is no longer there, and Lucca no longer has it (404). To do: look for a copy of the "
+        f"file, and for who removed it; then `runner skip {spec.tenant}/{spec.name}`, or every run looks for it again.",
+    )
+
+
 def naming(error: JobError, export_ids: Sequence[int]) -> JobError:
     """The error that also names these: lists showed them, and the job failed before they told whose they are."""
     if not export_ids:

@@ -17,6 +17,7 @@ from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.finding import ends_text
 from runner.jobs.machine import missing_pieces
+from runner.jobs.remedies import gone
 from runner.output import KEPT_BYTES, Derivation, Reader, Spooled, TooLargeError
 from runner.steps.tools import Outcome, Tools, doubled_path, export_of, line_of, of_the_host
 from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, LostError, Stream
@@ -70,7 +71,7 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
             None,
             ends_text(job),
         ):
-            if job.live.known.get(remote_id) == ends_text(job) or _downloaded_before(job):
+            if job.live.known.get(remote_id) == ends_text(job) or job.downloaded_before:
                 raise lucca.NotContentError("its content tells another end than was told before")
             raise _NotOursError(ends_at if told.configuration_id in (None, spec.configuration_id) else None)
         return told
@@ -91,10 +92,12 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
             raise
         if job.live.missed_path is None:
             return Outcome((ev.PathMissed(doubled),))
-        if remote_id not in job.live.known and not _downloaded_before(job):
+        if remote_id not in job.live.known and not job.downloaded_before:
             # Only the POST's answer told this number, or a list of another night: the list tells what is there now.
             shown = _stood(job, m.State.POLLING)  # by a list; it was there, so it is named
             return Outcome((ev.Misattributed(remote_id, None, exists=shown),))
+        if job.downloaded_before:
+            return Outcome((ev.Failed(gone(spec, remote_id)),))
         raise lucca.RefusedError(refusal.code, f"export {remote_id}, {refusal.detail}") from None
     except content.NotContentError as error:
         raise lucca.NotContentError(error.reason) from None
@@ -107,11 +110,6 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
 
 def _stood(job: m.Job, state: m.State) -> bool:
     return any(transition.state is state for transition in job.history)
-
-
-def _downloaded_before(job: m.Job) -> bool:
-    """Whether somebody may have paid by it: what was there once and is gone now must not be triggered again."""
-    return _stood(job, m.State.DOWNLOADED)
 
 
 async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:

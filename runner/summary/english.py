@@ -166,6 +166,11 @@ WORDS = {
     "it was probably deleted or made anew at the client's.",
     "error.not_found.todo": "Find out from the client which one is to be used from now on, and give the address "
     "of its page in Lucca to the technical team.",
+    "error.gone.title": "File and export are gone",
+    "error.gone.what": "This file had arrived; it is no longer on our disk, and Lucca no longer has its export "
+    "(archived or deleted there). So that nothing is counted twice, no other was asked for.",
+    "error.gone.todo": "Look for a copy of the file where payroll used it. Then tell the technical team, who look for "
+    "who removed it, and set it aside.",
     "error.rejected.title": "Request rejected by Lucca",
     "error.rejected.what": "Lucca rejected the request and said why: its words are in the details below.",
     "error.rejected.todo": "Read the details. If they speak of a setting in Lucca, see to it with the client; "

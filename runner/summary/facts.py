@@ -6,7 +6,7 @@ Shared by the morning page and the terminal, so that both say the same. Must not
 from datetime import date, datetime, timedelta
 
 from runner.jobs.agenda import Policy
-from runner.jobs.model import TAKEN_UP_AGAIN, ExportSpec, Flag, Job, State
+from runner.jobs.model import TAKEN_UP_AGAIN, ErrorCode, ExportSpec, Flag, Job, State
 from runner.summary.document import begins_at
 from runner.summary.texts import Phrasebook
 
@@ -119,7 +119,13 @@ def tried_again(job: Job) -> bool:
     return job.error is not None and job.error.code in TAKEN_UP_AGAIN
 
 
+def _trouble(job: Job, code: ErrorCode) -> str:
+    """An export that has been here once is not unknown to Lucca, but gone."""
+    once = isinstance(job.spec, ExportSpec) and job.downloaded_before
+    return "gone" if once and code is ErrorCode.NOT_FOUND else code
+
+
 def issues(job: Job) -> list[str]:
     """The keys of what a person has to see to: `error.…`, then `flag.…`."""
-    error = [f"error.{job.error.code}"] if job.state is State.FAILED and job.error is not None else []
+    error = [f"error.{_trouble(job, job.error.code)}"] if job.state is State.FAILED and job.error else []
     return error + [f"flag.{flag}" for flag in ACTIONS if flag in job.flags]

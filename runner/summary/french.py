@@ -171,6 +171,11 @@ WORDS = {
     "a sans doute été supprimé ou refait chez le client.",
     "error.not_found.todo": "Voyez avec le client lequel il faut utiliser désormais, puis donnez l'adresse de sa "
     "page dans Lucca à l'équipe technique.",
+    "error.gone.title": "Fichier et export disparus",
+    "error.gone.what": "Ce fichier était arrivé ; il n'est plus sur notre disque, et Lucca n'en a plus l'export "
+    "(archivé ou supprimé là-bas). Pour que rien ne soit compté deux fois, aucun autre n'a été demandé.",
+    "error.gone.todo": "Cherchez une copie du fichier là où la paie s'en est servie. Prévenez ensuite l'équipe "
+    "technique, qui cherchera qui l'a retiré et le laissera de côté.",
     "error.rejected.title": "Demande refusée par Lucca",
     "error.rejected.what": "Lucca a refusé la demande en disant pourquoi : ses mots sont dans le détail "
     "ci-dessous.",

@@ -10,6 +10,10 @@ _PACING: Final = "runner/pacing.py"
 _LOGS: Final = "runner/app/logs.py"
 _SENDING: Final = "runner/transport/sending.py"
 _TURNS: Final = "runner/turns.py"
+_ALONE: Final = (
+    "tests/e2e/test_setting_aside.py::"
+    "test_an_unfinished_job_that_left_the_manifest_waits_for_a_person_and_not_for_the_next_run"
+)
 _ANSWERED: Final = "        return Stream(message, content, connection, self._clock, self._limits)\n"
 
 APART: Final = (
@@ -153,6 +157,24 @@ APART: Final = (
         (
             "tests/test_engine.py::test_a_refused_key_parks_its_tenant_after_two_requests_and_the_others_go_on",
         ),
+    ),
+    Control(
+        "left-alone-and-gone-on-with",
+        "A job that left the manifest is told as one that the next run goes on with.",
+        (
+            Change(
+                "runner/summary/exitcode.py",
+                "if any(id_ not in alone for id_ in unfinished):",
+                "if unfinished:",
+            ),
+        ),
+        (_ALONE,),
+    ),
+    Control(
+        "set-aside-while-at-work",
+        "A job is set aside while Lucca may still be at work on its request, and what comes of it is missed.",
+        (Change("runner/app/deciding.py", "and left > 0:", "and left < 0:"),),
+        (_ALONE,),
     ),
     Control(
         "failure-exits-well",

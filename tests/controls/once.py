@@ -246,7 +246,7 @@ ONCE: Final = (
         (
             Change(
                 _FILES,
-                "if remote_id not in job.live.known and not _downloaded_before(job):",
+                "if remote_id not in job.live.known and not job.downloaded_before:",
                 "if remote_id not in job.live.known:",
             ),
         ),
@@ -256,7 +256,7 @@ ONCE: Final = (
     Control(
         "other-end-asked-for-anew",
         "A downloaded export is given up for another end that its content tells now, and triggered again.",
-        (Change(_FILES, "ends_text(job) or _downloaded_before(job):", "ends_text(job):"),),
+        (Change(_FILES, "ends_text(job) or job.downloaded_before:", "ends_text(job):"),),
         (f"{_DONE_ONCE}tells_another_end_now",),
     ),
     Control(

@@ -106,7 +106,12 @@ def test_an_export_that_is_gone_at_lucca_and_on_disk_fails_until_it_is_set_aside
         served.tell(lambda world: world.put_away("acme.ilucca.net", id_))
         for _ in range(2):
             assert bureau.run().code == 3
-            assert bureau.jobs()["acme/payroll"]["error"]["code"] == "not_found"
+            error = bureau.jobs()["acme/payroll"]["error"]
+            assert error["code"] == "not_found"
+            assert f"export {id_} was downloaded once" in error["message"]
+            assert "`runner skip acme/payroll`" in error["message"]
+            assert "Lucca n'en a plus l'export" in bureau.words().replace("’", "'")
+            assert "modèle de rapport" not in bureau.words()
         assert bureau.command("skip", "acme/payroll", "--reason", "paid from the copy").code == 0
         assert bureau.run().code == 0
         assert len(served.triggers()) == 1
