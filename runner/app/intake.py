@@ -281,7 +281,7 @@ def _owed(job: m.Job, folder: str) -> list[m.FileRecord]:
     """
     if job.state is m.State.DOWNLOADED:
         return [r for r in job.files if r.path.startswith(folder)]
-    if job.state is m.State.FAILED and not _taken_up_again(job):
+    if job.state in m.FINISHED and not _taken_up_again(job):
         return []
     told = any(transition.state is m.State.DOWNLOADED for transition in job.history)
     ids = job.remote_ids if isinstance(job.spec, m.ExportSpec) else job.remote_ids[-1:]

@@ -164,6 +164,22 @@ def test_what_was_moved_away_with_a_changed_file_comes_again_with_it(
         assert bureau.command("verify").code == 0
 
 
+def test_the_files_of_a_job_that_was_skipped_are_not_missed(forks: Forks, tmp_path: Path) -> None:
+    scenario = Scenario(tenants=(quick("acme.ilucca.net"),))
+    with lucca(scenario) as served:
+        bureau = Bureau(tmp_path, served.gateway, forks=forks)
+        bureau.take(scenario)
+        assert bureau.run().code == 0
+        (bureau.night() / bureau.data_files()[0]).write_bytes(b"mine")
+        assert bureau.run().code == 3
+        assert bureau.command("skip", "acme/payroll").code == 0
+        requests = served.requests()
+        shutil.rmtree(bureau.night() / "acme")
+        told = bureau.run()
+        assert (told.code, bureau.jobs()["acme/payroll"]["state"]) == (0, "skipped"), told.err
+        assert served.requests() == requests
+
+
 def test_files_of_an_earlier_date_that_came_tonight_are_missed_as_well(forks: Forks, tmp_path: Path) -> None:
     slow = quick("acme.ilucca.net", configurations=(Configuration(trigger=Trigger(seconds=(0.5, 0.6))),))
     scenario = Scenario(tenants=(slow,))
