@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.controls.model import Change, Control
 
+_AGENDA: Final = "runner/jobs/agenda.py"
 _ENGINE: Final = "runner/engine.py"
 _NIGHTLY: Final = "runner/app/nightly.py"
 _PACING: Final = "runner/pacing.py"
@@ -46,6 +47,41 @@ APART: Final = (
         (Change(_ENGINE, "lane.append(lane.pop(0))", "lane.append(lane.pop())"),),
         (
             "tests/test_engine.py::test_a_report_that_is_in_trouble_for_ever_keeps_no_other_of_its_host_waiting",
+        ),
+    ),
+    Control(
+        "report-never-given-up",
+        "A report that Lucca never manages to send keeps all others of its host waiting, every night.",
+        (
+            Change(
+                _AGENDA,
+                "    return elapsed is not None and elapsed >= policy.report_timeout_seconds\n",
+                "    return elapsed is not None and elapsed < 0\n",
+            ),
+        ),
+        (
+            "tests/test_engine.py::"
+            "test_a_report_that_cannot_be_had_in_its_time_makes_room_for_the_others_and_is_made_anew",
+        ),
+    ),
+    Control(
+        "template-for-each-refused",
+        "Of a key that may use no template each report leaves one more with the client, every night.",
+        (
+            Change(
+                _NIGHTLY,
+                "if (domain, sha256, tenant) in self._forgotten:",
+                "if len(self._forgotten) > 3:",
+            ),
+            Change(
+                _NIGHTLY,
+                "self._forgotten.add((domain, sha256, tenant))",
+                "self._forgotten.add((domain, sha256, tenant + str(template_id)))",
+            ),
+        ),
+        (
+            "tests/test_steps.py::"
+            "test_a_content_that_nobody_may_use_is_made_twice_in_a_night_however_many_reports_share_it",
         ),
     ),
     Control(
