@@ -29,6 +29,7 @@ from runner.lucca import (
     read_export_list,
     read_report_status,
     read_run_answer,
+    read_template_id,
 )
 
 KEYS = (
@@ -65,6 +66,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "list": read_export_list,
     "identity": read_export_identity,
     "created": read_created_id,
+    "template": read_template_id,
     "status": lambda body: read_report_status(body, 72),
     "content": read_export,
 }

@@ -29,6 +29,7 @@ from runner.lucca import (
     read_export_list,
     read_report_status,
     read_run_answer,
+    read_template_id,
     retry_after_seconds,
     server_date,
 )
@@ -512,12 +513,20 @@ def test_an_announced_end_of_the_api_is_said_in_the_hosts_own_words(
 )
 def test_a_created_thing_tells_its_id(body: object) -> None:
     assert read_created_id(encoded(body)) == 1
+    assert read_template_id(encoded(body)) == 1
 
 
-@pytest.mark.parametrize("body", [{}, {"id": None}, {"data": {}}, []])
+@pytest.mark.parametrize("body", [b"17", b'"17"', b"\xef\xbb\xbf17\r\n"])
+def test_a_created_template_may_tell_its_id_alone(body: bytes) -> None:
+    """The guide only says that it "will be answered"."""
+    assert read_template_id(body) == 17
+
+
+@pytest.mark.parametrize("body", [{}, {"id": None}, {"data": {}}, [], 0, 10**19, 1.5, -1, "", True])
 def test_a_created_thing_without_an_id_is_no_content(body: object) -> None:
-    with pytest.raises(NotContentError):
-        read_created_id(encoded(body))
+    for read in (read_created_id, read_template_id):
+        with pytest.raises(NotContentError):
+            read(encoded(body))
 
 
 @pytest.mark.parametrize(

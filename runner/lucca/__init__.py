@@ -27,6 +27,7 @@ from runner.lucca.reports import (
     create_template,
     read_created_id,
     read_report_status,
+    read_template_id,
     report_content,
     report_status,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "read_export_list",
     "read_report_status",
     "read_run_answer",
+    "read_template_id",
     "report_content",
     "report_status",
     "retry_after_seconds",

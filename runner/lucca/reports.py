@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from runner.lucca.documents import expected, field, id_of, v4_object_of
+from runner.lucca.documents import BOM, expected, field, id_of, v4_object_of
 from runner.lucca.troubles import NotContentError
 from runner.lucca.wire import Purpose, Request
 
@@ -42,6 +42,19 @@ def read_created_id(body: bytes) -> int:
         NotContentError: no id.
     """
     return id_of(field(v4_object_of(body), "id"))
+
+
+def read_template_id(body: bytes) -> int:
+    """The id of a created template, in an object like all else, or bare [inferred].
+
+    Step 1 of the guide only says: the created `report-template` `{id}` will be answered. Where that is not understood,
+    each try leaves one more template with the client.
+
+    Raises:
+        NotContentError: no id.
+    """
+    bare = body.removeprefix(BOM).strip().strip(b'"')
+    return id_of(bare.decode()) if bare.isdigit() else read_created_id(body)
 
 
 def read_report_status(body: bytes, report_id: int | None = None) -> str:

@@ -170,7 +170,7 @@ async def create_template(job: m.Job, tools: Tools) -> Outcome:
     known = await tools.memory.template(domain, template.sha256)
     if known is None:
         answer = await ask(tools, lucca.create_template(template.body))
-        known = lucca.read_created_id(answer.body)
+        known = lucca.read_template_id(answer.body)
         await tools.memory.remember_template(domain, template.sha256, known)
     return Outcome((ev.TemplateCreated(known),))
 

@@ -16,6 +16,14 @@ _ALONE: Final = (
     "test_an_unfinished_job_that_left_the_manifest_waits_for_a_person_and_not_for_the_next_run"
 )
 _ANSWERED: Final = "        return Stream(message, content, connection, self._clock, self._limits)\n"
+_GIVEN_UP: Final = (
+    "tests/test_engine.py::"
+    "test_a_report_that_cannot_be_had_in_its_time_makes_room_for_the_others_and_is_made_anew"
+)
+_TWICE: Final = (
+    "tests/test_steps.py::"
+    "test_a_content_that_nobody_may_use_is_made_twice_in_a_night_however_many_reports_share_it"
+)
 
 APART: Final = (
     Control(
@@ -59,10 +67,7 @@ APART: Final = (
                 "    return elapsed is not None and elapsed < 0\n",
             ),
         ),
-        (
-            "tests/test_engine.py::"
-            "test_a_report_that_cannot_be_had_in_its_time_makes_room_for_the_others_and_is_made_anew",
-        ),
+        (_GIVEN_UP,),
     ),
     Control(
         "template-for-each-refused",
@@ -79,10 +84,7 @@ APART: Final = (
                 "self._forgotten.add((domain, sha256, tenant + str(template_id)))",
             ),
         ),
-        (
-            "tests/test_steps.py::"
-            "test_a_content_that_nobody_may_use_is_made_twice_in_a_night_however_many_reports_share_it",
-        ),
+        (_TWICE,),
     ),
     Control(
         "silent-repetition",
