@@ -253,13 +253,14 @@ class Engine:
             self._schedule(id_, now)
 
     @staticmethod
-    def _is_first(id_: int, entry: _Entry) -> bool:
-        return not entry.lane or entry.lane[0] == id_
+    def _may_go(id_: int, entry: _Entry) -> bool:
+        """Whether nobody of its lane is before the job, or it left that: its export is there."""
+        return not entry.lane or entry.lane[0] == id_ or id_ not in entry.lane
 
     def _schedule(self, id_: int, now: Instant) -> None:
         """Look at what the job does next: begin it, if it needs no request, or put the job where it waits for that."""
         entry, job = self._entries[id_], self.jobs[id_]
-        if entry.busy or not entry.open or not self._is_first(id_, entry):
+        if entry.busy or not entry.open or not self._may_go(id_, entry):
             return
         # Even a run that was stopped before it began says which files stand there: a crash may have left it unsaid.
         if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
@@ -274,7 +275,9 @@ class Engine:
 
     def _put(self, id_: int, entry: _Entry, action: Action, present: float) -> None:
         """Put the job where it waits for this action, which needs a request, or a later moment, or is none."""
-        if not self._is_first(id_, entry):
+        if entry.lane is not None and id_ not in entry.lane and agenda.joins_again(self.jobs[id_]):
+            entry.lane.append(id_)
+        if not self._may_go(id_, entry):
             return  # it stepped aside: whoever is before it calls it
         if isinstance(action, Do) and entry.not_before <= present:
             tenant, priority = entry.tenant, action.step.priority
@@ -459,10 +462,14 @@ class Engine:
         if trouble.bearing is Bearing.THROTTLED or trouble.retry_after_seconds:
             entry.tenant.domain.pause(entry.not_before)
         lane = entry.lane
-        if lane and len(lane) > 1 and agenda.steps_aside(job, now, self._policy):
-            if job.remote_ids and isinstance(job.spec, m.ReportSpec):
+        if lane and len(lane) > 1 and lane[0] == id_ and agenda.steps_aside(job, now, self._policy):
+            if isinstance(job.spec, m.ExportSpec):
+                self.jobs[id_] = agenda.overtaken(job)  # theirs go on beside it
+            elif job.remote_ids:
                 await self._changes.happen(id_, ev.ReportLost())  # whoever comes first now has it deleted
-            lane.append(lane.pop(0))
+            del lane[0]
+            if isinstance(job.spec, m.ReportSpec):
+                lane.append(id_)
             self._begin_first(lane, entry.not_before, now)
 
     def _park_keyless(self, tenant: Tenant, detail: str) -> None:

@@ -34,6 +34,7 @@ from runner.sandbox import (
     Fault,
     Hang,
     Outage,
+    RawBody,
     Reports,
     RequestRecord,
     Reset,
@@ -526,6 +527,48 @@ def test_a_report_that_cannot_be_had_in_its_time_makes_room_for_the_others_and_i
     assert (told.code, len(told.asked("report.create"))) == (0, 4)
     created = [record.at_seconds for record in told.asked("report.create")]
     assert 3600 <= created[1] - created[0] < 3600 + 120
+
+
+def test_an_export_that_later_dates_overtook_is_downloaded_while_they_wait(tmp_path: Path) -> None:
+    """A moment's trouble does not cost it the hour that Lucca takes for theirs."""
+    failed: list[str] = []
+
+    def bend(record: RequestRecord) -> Fault | None:
+        if record.kind == "content" and not failed:
+            failed.append(record.path)
+            return Status(500)
+        return None
+
+    slow = Configuration(triggers=(Trigger(),), trigger=Trigger(seconds=1800.0))
+    dates = [export("older", ends_at="monday"), export("later", ends_at="daily")]
+    setting = Setting(bend=bend, until_seconds=300.0)
+    told = night(tmp_path, [tenant(exports=dates)], [host(configurations=(slow,))], setting)
+    assert told.jobs["acme/older"].state is m.State.DOWNLOADED
+    assert (told.jobs["acme/later"].finished, len(told.triggers)) == (False, 2)
+
+
+def test_an_export_that_was_overtaken_and_is_another_s_is_not_asked_for_beside_those_that_overtook_it(
+    tmp_path: Path,
+) -> None:
+    paths: list[str] = []
+
+    def bend(record: RequestRecord) -> Fault | None:
+        if record.kind == "content" and not paths:
+            paths.append(record.path)
+            return Status(500)
+        if record.path not in paths:
+            return None
+        number = record.path.rpartition("/")[2]
+        other = f'"id": {number}, "configurationId": 3, "endsAt": "2026-11-20T00:00:00", "entries": []'
+        return RawBody(f'{{"data": {{{other}}}}}')
+
+    slow = Configuration(triggers=(Trigger(),), trigger=Trigger(seconds=5400.0))
+    dates = [export("older", ends_at="monday"), export("later", ends_at="daily")]
+    shown = host(configurations=(slow,), bare_lists=True)
+    told = night(tmp_path, [tenant(exports=dates)], [shown], Setting(bend=bend))
+    assert told.jobs["acme/later"].state is m.State.DOWNLOADED
+    assert told.jobs["acme/older"].error is not None
+    assert [trigger.ends_at for trigger in told.triggers].count("2026-11-23T00:00:00") == 1
 
 
 def test_in_an_outage_several_reports_of_a_host_ask_hardly_more_often_than_one(

@@ -301,6 +301,16 @@ def steps_aside(job: Job, now: Instant, policy: Policy) -> bool:
     return elapsed is not None and elapsed >= policy.report_timeout_seconds
 
 
+def overtaken(job: Job) -> Job:
+    """The export that is there already, with later dates of its configuration going on beside it."""
+    return replace(job, live=replace(job.live, overtaken=True))
+
+
+def joins_again(job: Job) -> bool:
+    """Whether a job that others overtook goes after them: the export that was taken for its own was not."""
+    return job.live.overtaken and job.state in (_PENDING, State.POLLING)
+
+
 def owes_a_look(job: Job, now: Instant) -> bool:
     """Whether a finished job is looked at once, read-only, by this run.
 

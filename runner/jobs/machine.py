@@ -176,7 +176,9 @@ def _placed(job: Job, event: ev.Placed, _now: Instant) -> Job:
         job = replace(job, flags=flags)
         if empty and not job.live.polls:
             # Only the POST's answer told of it. Its hours may stand in one that staff made just before the POST.
-            job = replace(job, unlisted=True, live=replace(job.live, revisited=False))
+            # Once later dates were asked for, what a list shows besides may be theirs.
+            unlisted = not job.live.overtaken
+            job = replace(job, unlisted=unlisted, live=replace(job.live, revisited=False))
     return replace(job, state=_D, error=None)
 
 

@@ -231,6 +231,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
         missed_path: the spelling of the content's path that found nothing: whether it was the doubled one. Absolute,
             since another job may learn meanwhile which of them comes first.
         put_off: exports that could not be read just now, each as often as it was tried, while there were others.
+        overtaken: whether later dates of its configuration go on beside it.
         revisited: False while this run still owes a finished job its look.
         templated: whether `template_id` is known to be that of the template as the manifest has it today.
     """
@@ -245,6 +246,7 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
     server_date: tuple[datetime, float] | None = None
     missed_path: bool | None = None
     put_off: tuple[int, ...] = ()
+    overtaken: bool = False
     revisited: bool = True
     templated: bool = False
 

@@ -52,7 +52,13 @@ APART: Final = (
     Control(
         "report-in-trouble-stays-first",
         "A report whose POST is answered 500 each time keeps all others of its host waiting, every night.",
-        (Change(_ENGINE, "lane.append(lane.pop(0))", "lane.append(lane.pop())"),),
+        (
+            Change(
+                _ENGINE,
+                "                lane.append(id_)\n            self",
+                "                lane.insert(0, id_)\n            self",
+            ),
+        ),
         (
             "tests/test_engine.py::test_a_report_that_is_in_trouble_for_ever_keeps_no_other_of_its_host_waiting",
         ),
