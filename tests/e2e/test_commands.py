@@ -205,7 +205,9 @@ def test_who_looks_at_the_manifest_waits_for_nothing_that_only_a_night_needs(mod
     assert (told.returncode, told.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "explain acme/payroll", "retry"])
+@pytest.mark.parametrize(
+    "command", ["status", "verify", "explain acme/payroll", "retry", "skip acme/payroll"]
+)
 def test_without_a_journal_they_say_so(fresh: Bureau, command: str) -> None:
     told = fresh.command(*command.split(), "--json")
     assert told.code == 6
