@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, cast
 import typer
 
 from runner import __version__
-from runner.errors import RunnerError, UsageError
+from runner.errors import InterruptedEarlyError, RunnerError, UsageError
 from runner.options import SETTINGS
 
 if TYPE_CHECKING:
@@ -93,7 +93,10 @@ def command(*settings: str, name: str | None = None) -> Callable[[Command], Comm
                     raise UsageError(
                         f"--manifest names another manifest than the argument {manifest}: give one"
                     )
-            return function(**arguments, flags=flags)
+            try:
+                return function(**arguments, flags=flags)
+            except KeyboardInterrupt:  # the command-line library would make a bare exit of it
+                raise InterruptedEarlyError("stopped by SIGINT") from None
 
         verb.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
         verb.__annotations__ = {p.name: p.annotation for p in (*own, *extra)}

@@ -4,7 +4,8 @@
     ├── UsageError              2   flags, settings or the manifest; nothing was sent
     │   └── ManifestError       2   one or more faults, each with its place
     ├── LockHeldError           5   another runner holds this journal; nothing was sent
-    └── StorageError            6   the output or the journal could not be written or read
+    ├── StorageError            6   the output or the journal could not be written or read
+    └── InterruptedEarlyError 130   a SIGINT while there was no night under way yet, or in another verb
 
 Each class knows its exit code. What can go wrong with one job is not an exception but a `jobs.JobError` value in
 the journal: a job's failure never travels up the stack, so it cannot stop another tenant.
@@ -49,3 +50,10 @@ class StorageError(RunnerError):
 
     exit_code = 6
     code = "storage"
+
+
+class InterruptedEarlyError(RunnerError):
+    """A SIGINT came while no night was under way that could end consistently by itself."""
+
+    exit_code = 130
+    code = "interrupted"

@@ -628,6 +628,20 @@ def test_a_dated_retry_takes_what_that_night_told_as_failed(tmp_path: Path) -> N
         assert len(bureau.command("retry", "--date", NIGHT, "--json").json()["retried"]) == 1
 
 
+def test_an_interrupted_command_tells_it_in_one_document_too(fresh: Bureau) -> None:
+    interrupted = (
+        "from runner import cli\n"
+        "from runner.app import planning\n"
+        "def plan(*_, **__): raise KeyboardInterrupt\n"
+        "planning.plan = plan\n"
+        "cli.main()\n"
+    )
+    with fresh.start("-c", interrupted, "plan", "--json", program=sys.executable) as started:
+        told = started.end()
+    assert (told.code, told.json()["error"]["code"]) == (130, "interrupted")
+    assert "Traceback" not in told.err
+
+
 def test_who_has_no_name_on_this_machine_may_decide_too(tmp_path: Path) -> None:
     scenario = Scenario(tenants=(MOODS["key_refused"]("acme.ilucca.net", DEFAULT_DATE),))
     # As in a container that was given a number for its user.
