@@ -9,7 +9,6 @@ Nobody waits in a task of his own: a job that waits is an entry in a heap, so te
 
 import asyncio
 import heapq
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from random import Random
@@ -17,8 +16,8 @@ from typing import Any, Final
 
 import anyio
 import structlog
-from msgspec import Struct
 
+from runner.arrivals import Arrivals, Taken
 from runner.changes import Changes, Observer
 from runner.clock import Clock, Instant, wait_for
 from runner.errors import RunnerError
@@ -28,6 +27,7 @@ from runner.jobs import model as m
 from runner.jobs.agenda import Action, Conclude, Do, Policy, Rest, Step, Wait
 from runner.jobs.remedies import job_error
 from runner.keys import HOSTS_AHEAD, Keys
+from runner.lanes import Entry, Lane
 from runner.output import Output
 from runner.pacing import BAD_ANSWERS, pause_seconds
 from runner.steps import Bearing, Memory, Tools, Trouble, take
@@ -45,39 +45,6 @@ LONGEST_SLEEP_SECONDS: Final = 30.0
 """After a suspend the timers of the machine are late; so the engine looks up now and then."""
 
 _PLACE: Final = Step.PLACE  # Python 3.11 makes a call of each look at an enum's member
-_BEGUN: Final = frozenset({m.State.TRIGGERED, m.State.RETRIED, m.State.DOWNLOADING})
-"""A job that stands here may have something to do that needs no request."""
-
-
-class _Entry(Struct, gc=False):
-    """What the engine keeps of a job beside it: none of it outlives the run, and nothing in it leads back to it.
-
-    Attributes:
-        lane: the numbers of the jobs that go one after the other, this one's among them; None for one that only looks.
-    """
-
-    tenant: Tenant
-    lane: list[int] | None
-    opening: ev.Event | None = None
-    open: bool = True
-    busy: bool = False
-    troubles: int = 0
-    bad_answers: int = 0
-    not_before: float = 0.0
-
-
-class Taken(Struct, frozen=True, gc=False):
-    """A job to take up.
-
-    Attributes:
-        tenant: whose it is; what a run needs of him is asked for when it is his host's turn.
-        job: as the journal has it.
-        opening: the event that opens it again, where one does.
-    """
-
-    tenant: Any
-    job: m.Job
-    opening: ev.Event | None = None
 
 
 class Engine:
@@ -121,15 +88,13 @@ class Engine:
         self._changes = Changes(clock, journal, output, night, observers)
         self.jobs = self._changes.jobs
         self.touched = self._changes.touched
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, Entry] = {}
         self._timers: list[tuple[float, int]] = []
         self._open = 0
         self._wake = asyncio.Event()
         self._turns = Turns(clock, journal, sender, limits, self._wake.set)
         self._tasks = anyio.create_task_group()
-        self._begun: dict[str, None] = {}
-        self._hosts: OrderedDict[str, list[Taken]] = OrderedDict()
-        self._aside: dict[tuple[str, int | str], list[m.Job]] = {}
+        self._arrivals = Arrivals()
         self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._wake.set)
         self._fatal: RunnerError | None = None
         self._free: list[asyncio.Future[tuple[Turn, Step]]] = []
@@ -140,15 +105,8 @@ class Engine:
 
         Of `aside`, jobs that are left alone, may be on its way what another of their lane would take the hours of.
         """
-        for left_alone in aside:
-            self._aside.setdefault(left_alone.spec.lane, []).append(left_alone)
-        for one in taken:
-            job = one.job
-            host = job.spec.domain
+        for job in self._arrivals.add(taken, aside):
             self.jobs[job.id] = job
-            self._hosts.setdefault(host, []).append(one)
-            if one.opening is not None or job.state in _BEGUN:
-                self._begun[host] = None
         self._open = len(self.jobs)
 
     async def run(self, *, until_boot_seconds: float = float("inf")) -> None:
@@ -161,8 +119,8 @@ class Engine:
         async with self._tasks:
             # Where something needs no request it is done at once; the others wait for keys and turns, and are looked at
             # just before.
-            for host in self._begun:
-                self._enter(self._hosts.pop(host), began)
+            for taken in self._arrivals.at_once():
+                self._enter(taken, began)
             while self._open and self.reason is None:
                 now = self._clock.now()
                 present = now.boot_seconds
@@ -172,8 +130,8 @@ class Engine:
                 self._wake.clear()
                 while self._timers and self._timers[0][0] <= present:
                     self._schedule(heapq.heappop(self._timers)[1], now)
-                while self._hosts and self._keys.backlog < HOSTS_AHEAD:
-                    self._enter(self._hosts.popitem(last=False)[1], now)
+                while self._arrivals and self._keys.backlog < HOSTS_AHEAD:
+                    self._enter(self._arrivals.next(), now)
                 while (ready := self._next_turn(now)) is not None:
                     if self._free:
                         self._free.pop().set_result(ready)
@@ -216,24 +174,23 @@ class Engine:
 
     def _enter(self, taken: Iterable[Taken], now: Instant) -> None:
         """Note beside the jobs of a host what a run needs to know of them, and look at them."""
-        # Lists, although they are emptied from the front: most hold one job, for which a deque takes 700 bytes.
-        lanes: dict[tuple[str, int | str], list[int]] = {}
+        lanes: dict[tuple[str, int | str], Lane] = {}
         ids: list[int] = []
         for one in taken:
             tenant, job, lane = self._turns.tenant(self._client(one.tenant)), one.job, None
             # Who looks for whose export took his hours must not be shown that of a later date.
             if one.opening is not None or job.state not in m.FINISHED or job.unlisted:
-                lane = lanes.setdefault(job.spec.lane, [])
+                lane = lanes.setdefault(job.spec.lane, Lane())
                 lane.append(job.id)
-            self._entries[job.id] = _Entry(tenant, lane, one.opening)
+            self._entries[job.id] = Entry(tenant, lane, one.opening)
             tenant.jobs.append(job.id)
             ids.append(job.id)
         for key, lane in lanes.items():
-            if len(lane) > 1 or key in self._aside:
-                self._line_up(lane, self._aside.get(key, ()), now)
+            if len(lane) > 1 or self._arrivals.aside(key):
+                self._line_up(lane, self._arrivals.aside(key), now)
         self._look_at(ids, now)
 
-    def _line_up(self, lane: list[int], aside: Iterable[m.Job], now: Instant) -> None:
+    def _line_up(self, lane: Lane, aside: Iterable[m.Job], now: Instant) -> None:
         jobs = [self.jobs[id_] for id_ in lane]
         try:
             lined_up = agenda.lined_up(jobs, aside, now, self._policy)
@@ -252,15 +209,10 @@ class Engine:
         for id_ in ids:
             self._schedule(id_, now)
 
-    @staticmethod
-    def _may_go(id_: int, entry: _Entry) -> bool:
-        """Whether nobody of its lane is before the job, or it left that: its export is there."""
-        return not entry.lane or entry.lane[0] == id_ or id_ not in entry.lane
-
     def _schedule(self, id_: int, now: Instant) -> None:
         """Look at what the job does next: begin it, if it needs no request, or put the job where it waits for that."""
         entry, job = self._entries[id_], self.jobs[id_]
-        if entry.busy or not entry.open or not self._may_go(id_, entry):
+        if entry.busy or not entry.open or not entry.may_go(id_):
             return
         # Even a run that was stopped before it began says which files stand there: a crash may have left it unsaid.
         if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
@@ -273,11 +225,11 @@ class Engine:
         else:
             self._put(id_, entry, action, now.boot_seconds)
 
-    def _put(self, id_: int, entry: _Entry, action: Action, present: float) -> None:
+    def _put(self, id_: int, entry: Entry, action: Action, present: float) -> None:
         """Put the job where it waits for this action, which needs a request, or a later moment, or is none."""
         if entry.lane is not None and id_ not in entry.lane and agenda.joins_again(self.jobs[id_]):
             entry.lane.append(id_)
-        if not self._may_go(id_, entry):
+        if not entry.may_go(id_):
             return  # it stepped aside: whoever is before it calls it
         if isinstance(action, Do) and entry.not_before <= present:
             tenant, priority = entry.tenant, action.step.priority
@@ -293,7 +245,7 @@ class Engine:
         else:
             self._close(id_, self.jobs[id_])
 
-    def _action(self, entry: _Entry, job: m.Job, now: Instant) -> Action:
+    def _action(self, entry: Entry, job: m.Job, now: Instant) -> Action:
         if entry.opening is not None:
             return Conclude(entry.opening)
         try:
@@ -326,25 +278,22 @@ class Engine:
         self._open -= 1
         self._wake.set()
         lane = entry.lane
-        if not lane or id_ not in lane:
-            return
-        was_first = lane[0] == id_
-        lane.remove(id_)
-        if not was_first:
+        if lane is None or not lane.leave(id_):
             return
         if not job.finished:
             for later in lane:
                 self._entries[later].open = False
                 self._open -= 1
             lane.clear()
-        elif lane:
+        else:
             now = self._clock.now()
             self._begin_first(lane, agenda.free_at(job, now, self._policy), now)
 
-    def _begin_first(self, lane: list[int], not_before: float, now: Instant) -> None:
-        entry = self._entries[lane[0]]
-        entry.not_before = max(entry.not_before, not_before)
-        self._schedule(lane[0], now)
+    def _begin_first(self, lane: Lane, not_before: float, now: Instant) -> None:
+        if lane:
+            entry = self._entries[lane[0]]
+            entry.not_before = max(entry.not_before, not_before)
+            self._schedule(lane[0], now)
 
     # ── taking steps ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -435,11 +384,7 @@ class Engine:
         """Wait trouble out; only answers that are no content are counted to an end."""
         entry, job = self._entries[id_], self.jobs[id_]
         bad = trouble.bearing is Bearing.BAD_ANSWER
-        attempt = entry.bad_answers if bad else entry.troubles
-        if bad:
-            entry.bad_answers += 1
-        else:
-            entry.troubles += 1
+        attempt = entry.note_trouble(bad_answer=bad)
         self._log.info(
             "request.troubled",
             tenant=job.spec.tenant,
@@ -463,14 +408,18 @@ class Engine:
             entry.tenant.domain.pause(entry.not_before)
         lane = entry.lane
         if lane and len(lane) > 1 and lane[0] == id_ and agenda.steps_aside(job, now, self._policy):
-            if isinstance(job.spec, m.ExportSpec):
-                self.jobs[id_] = agenda.overtaken(job)  # theirs go on beside it
-            elif job.remote_ids:
-                await self._changes.happen(id_, ev.ReportLost())  # whoever comes first now has it deleted
-            del lane[0]
-            if isinstance(job.spec, m.ReportSpec):
-                lane.append(id_)
+            await self._step_aside(id_, job, lane)
             self._begin_first(lane, entry.not_before, now)
+
+    async def _step_aside(self, id_: int, job: m.Job, lane: Lane) -> None:
+        is_report = isinstance(job.spec, m.ReportSpec)
+        if is_report and job.remote_ids:
+            await self._changes.happen(id_, ev.ReportLost())  # whoever comes first now has it deleted
+        lane.leave(id_)
+        if is_report:
+            lane.append(id_)
+        else:
+            self.jobs[id_] = agenda.overtaken(job)  # theirs go on beside it
 
     def _park_keyless(self, tenant: Tenant, detail: str) -> None:
         self._park(tenant, m.ErrorCode.SECRET, detail)

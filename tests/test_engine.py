@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from runner.app import nightly
 from runner.app.nightly import JournalMemory, Nightly
+from runner.arrivals import Taken
 from runner.clock import Instant
 from runner.credentials import CredentialError, Secret
-from runner.engine import Engine, Taken
+from runner.engine import Engine
 from runner.errors import StorageError
 from runner.jobs import agenda
 from runner.jobs import model as m

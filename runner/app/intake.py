@@ -12,8 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runner.app.selection import Selection
+from runner.arrivals import Taken
 from runner.clock import Instant
-from runner.engine import Taken
 from runner.jobs import agenda
 from runner.jobs import events as ev
 from runner.jobs import model as m

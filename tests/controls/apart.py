@@ -55,8 +55,8 @@ APART: Final = (
         (
             Change(
                 _ENGINE,
-                "                lane.append(id_)\n            self",
-                "                lane.insert(0, id_)\n            self",
+                "            lane.append(id_)\n        else",
+                "            lane.insert(0, id_)\n        else",
             ),
         ),
         (
