@@ -368,6 +368,15 @@ def test_an_export_without_entries_needs_a_person_unless_that_is_said_to_be_ok(
     assert job.needs_a_person is bool(flags)
 
 
+@pytest.mark.parametrize("end, others", [(None, {Flag.EMPTY}), (EARLIER, set())])
+def test_empty_is_not_ok_beside_an_export_that_nobody_could_read(end: str | None, others: set[Flag]) -> None:
+    # The hours may stand in that one.
+    job = happen(polling(), listed(290, 291), ev.Identified(290, end), ev.Identified(291, ENDS))
+    job = downloaded(replace(job, spec=replace(EXPORT, empty_ok=True)), entries=0)
+    assert (job.remote_ids, job.foreign_ids) == ((291,), (290,))
+    assert job.flags == {Flag.FOREIGN} | others
+
+
 def test_an_empty_export_whose_twin_holds_entries_is_not_empty() -> None:
     job = downloaded(happen(polling(), listed((290, ENDS))), entries=0)
     job = downloaded(happen(job, listed((290, ENDS), (291, ENDS))))

@@ -97,10 +97,13 @@ def doubtful(job: Job) -> bool:
 
     Once for each trigger, or where nobody ever tells an end the look would be too old whenever it was taken.
     """
-    least = (job.baseline_id or 0) if job.state is _O else 0
-    return not job.live.doubted and any(
-        not ends_on and id_ > least for id_, ends_on in job.live.known.items()
-    )
+    return not job.live.doubted and unreadable(job)
+
+
+def unreadable(job: Job) -> bool:
+    """Whether there is an export that did not tell its end, and that may be ours."""
+    least = 0 if job.state is _P else job.baseline_id or 0
+    return any(not ends_on and id_ > least for id_, ends_on in job.live.known.items())
 
 
 def doubted(job: Job, _event: ev.Doubted, _now: Instant) -> Job:

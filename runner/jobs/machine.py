@@ -172,7 +172,9 @@ def _placed(job: Job, event: ev.Placed, _now: Instant) -> Job:
     spec = job.spec
     if isinstance(spec, m.ExportSpec):
         empty = not any(content.entries for content in job.contents)
-        flags = finding.flagged(job.flags, Flag.EMPTY, empty and not spec.empty_ok)
+        # The hours may stand in one beside it of which nobody could tell whose it is.
+        believed = spec.empty_ok and not finding.unreadable(job)
+        flags = finding.flagged(job.flags, Flag.EMPTY, empty and not believed)
         job = replace(job, flags=flags)
         if empty and not job.live.polls:
             # Only the POST's answer told of it. Its hours may stand in one that staff made just before the POST.

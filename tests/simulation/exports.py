@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runner.jobs.agenda import FRESH_SECONDS
 from runner.jobs.finding import LOOK_BACK_IDENTIFIED
-from runner.jobs.model import ExportSpec, Job, State
+from runner.jobs.model import ExportSpec, Flag, Job, State
 from runner.lucca import LOOK_BACK
 from runner.sandbox.records import ExportRecord, TriggerRecord
 from tests.simulation.witness import Asked
@@ -155,6 +155,8 @@ def no_hours_lie_behind_an_empty_answer(theatre: "Theatre", jobs: list[Job]) -> 
         ours = [export.at_seconds for export in exports if export.id in job.remote_ids]
         for export in exports:
             beside = ends(export) == spec.ends_at.isoformat() and export.id not in job.remote_ids
+            if export.id in job.foreign_ids and Flag.EMPTY in job.flags:
+                continue  # it could not be read: it is named, and a person is told that ours is empty
             if beside and export.entry_count and export.at_seconds < max(ours, default=0.0):
                 theatre.witness.violated(
                     f"{label(job)} is empty: the hours are in {export.id}, and nobody says so"

@@ -361,7 +361,10 @@ def _contents_are_whole(theatre: "Theatre", jobs: list[Job]) -> None:
             if ids != theatre.world.entry_ids(*key):
                 theatre.witness.violated(f"{record.path} does not hold the entries of export {key}")
         # Where empty is ok, and another export with a later end took the hours, a person has to know all the same.
-        taken = not entries and spec.empty_ok and job.superseded_by is not None
+        # So it is where one that nobody could read stands beside it.
+        bare = any(t.domain == spec.domain and t.bare_lists for t in theatre.story.scenario.tenants)
+        beside = job.superseded_by is not None or (bare and Flag.FOREIGN in job.flags)
+        taken = not entries and spec.empty_ok and beside
         empty = not entries and not spec.empty_ok
         if empty is not (Flag.EMPTY in job.flags) and not taken:
             theatre.witness.violated(f"{label(job)} has {entries} entries and the flags {set(job.flags)}")
