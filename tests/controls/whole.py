@@ -181,7 +181,7 @@ WHOLE: Final = (
                 "    return replace(job, files=(*job.files, *event.files))\n\n\n",
             ),
         ),
-        ("tests/e2e/test_kill_matrix.py::test_a_night_killed_anywhere_is_ended_by_the_next_run[2]",),
+        ("tests/e2e/test_kill_matrix.py::test_a_night_killed_anywhere_is_ended_by_the_next_run[4]",),
     ),
     Control(
         "journal-not-flushed",
