@@ -128,6 +128,12 @@ def test_a_failed_job_says_what_to_do_and_whether_it_is_tried_again() -> None:
     assert "Chaque passage regarde encore une fois dans Lucca" in lost
 
 
+def test_what_was_set_aside_after_it_failed_is_not_said_to_be_taken_up_by_the_next_run() -> None:
+    text = told(export(state=State.SKIPPED, code=ErrorCode.KEY_REFUSED))
+    assert "Nothing more will happen by itself." in text
+    assert "takes it up" not in text
+
+
 def test_what_a_person_skipped_asks_for_nothing() -> None:
     text = told(export(state=State.SKIPPED, flags=frozenset({Flag.DUPLICATE}), code=ErrorCode.NO_EXPORT))
     assert text.endswith("What to do\n  Nothing to do.\n")

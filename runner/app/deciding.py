@@ -115,7 +115,7 @@ def skip(flags: dict[str, str], label: str, date_text: str | None, *, reason: st
         raise UsageError(f"{label}: the journal knows no such job; `runner status` shows what there is")
     # As `retry` has it: what was due on that date, else what a run of it worked on.
     jobs = [j for j in known if due in (None, j.spec.due)] or [j for j in known if j.id in worked_on]
-    open_ = [job for job in jobs if job.state not in (State.DOWNLOADED, State.SKIPPED)]
+    open_ = [job for job in jobs if not job.settled]
     if not open_:
         raise UsageError(f"{label}: {_why_not(jobs, due)}")
     if len(open_) > 1:

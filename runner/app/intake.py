@@ -244,10 +244,6 @@ def _stored(spec: m.Spec) -> m.Spec:
     return replace(spec, template=None) if isinstance(spec, m.ReportSpec) else spec
 
 
-def _taken_up_again(job: m.Job) -> bool:
-    return job.state is m.State.FAILED and job.error is not None and job.error.code in m.TAKEN_UP_AGAIN
-
-
 async def _open(
     output: Output, candidates: Iterable[Candidate], night: date, now: Instant
 ) -> tuple[list[Taken], list[m.Job]]:
@@ -262,7 +258,7 @@ async def _open(
         opening: ev.Event | None = None
         if lost := tuple(r.path for r in _owed(job, folder) if r.path in missing) if missing else ():
             opening = ev.FilesMissed(lost)
-        elif _taken_up_again(job):
+        elif job.taken_up_again:
             opening = ev.Reopened()
         if agenda.owes_a_look(job, now):
             job = agenda.looking(job)
@@ -281,9 +277,9 @@ def _owed(job: m.Job, folder: str) -> list[m.FileRecord]:
     """
     if job.state is m.State.DOWNLOADED:
         return [r for r in job.files if r.path.startswith(folder)]
-    if job.state in m.FINISHED and not _taken_up_again(job):
+    if job.state in m.FINISHED and not job.taken_up_again:
         return []
-    told = any(transition.state is m.State.DOWNLOADED for transition in job.history)
+    told = job.downloaded_before
     ids = job.remote_ids if isinstance(job.spec, m.ExportSpec) else job.remote_ids[-1:]
     return [
         r for r in job.files if r.placed and r.remote_id in ids and (not told or r.path.startswith(folder))

@@ -200,10 +200,10 @@ class Nightly:
             job
             for jobs in (self._left, self._engine.jobs)
             for id_, job in jobs.items()
-            if id_ in worked_on or (id_ in due and not _is_done(job))
+            if id_ in worked_on or (id_ in due and not job.settled)
         ]
         told = {job.id for job in listed}
-        return listed + [job for job in self._beside if job.id not in told and not _is_done(job)]
+        return listed + [job for job in self._beside if job.id not in told and not job.settled]
 
     def night(self) -> Night:
         """The night as it is told."""
@@ -262,7 +262,7 @@ class Nightly:
             tonight, jobs = await journal.of_night(died)
             with suppress(ManifestError):  # today's entries may mean one job twice on another date
                 due = await journal.find([p.spec.identity for p in plan(order.manifest, died)])
-                jobs += [job for job in due.values() if job.id not in tonight and not _is_done(job)]
+                jobs += [job for job in due.values() if job.id not in tonight and not job.settled]
             night = replace(self.night(), date=died, jobs=jobs, reason="died")
             night = replace(night, started_at=started_at, finished_at=self._started.wall)
             with suppress(StorageError):  # that night's trouble, not tonight's
@@ -384,10 +384,6 @@ class JournalMemory:
         self._forgotten.add((domain, sha256, tenant))
         await self._journal.forget_template(domain, sha256)
         return True
-
-
-def _is_done(job: m.Job) -> bool:
-    return job.state in (m.State.DOWNLOADED, m.State.SKIPPED)
 
 
 def first_of(error: Exception) -> Exception:

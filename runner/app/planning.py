@@ -14,7 +14,7 @@ from runner.app.setup import batch_date, journal_path, manifest_of, settings_of
 from runner.app.tell import answer, counted, say, table
 from runner.collector import uncollected
 from runner.errors import ManifestError
-from runner.jobs.model import TAKEN_UP_AGAIN, ExportSpec, Identity, Job, Spec, State
+from runner.jobs.model import ExportSpec, Identity, Spec
 from runner.manifest import Manifest, Tenant, warnings
 from runner.plan import Planned, entry_of, missed_reports, owner_of, refreshed, twins_to_come
 from runner.plan import plan as plan_night
@@ -139,7 +139,7 @@ def _known(
     states = {job.spec.identity: job.state.value for job in jobs}
     earlier = [p for p in missed_reports(manifest, night, first_nights) if p.spec.identity not in states]
     due = {p.spec.identity for p in planned}
-    left = [job for job in jobs if _goes_on(job) and job.spec.identity not in due]
+    left = [j for j in jobs if (j.taken_up_again or not j.finished) and j.spec.identity not in due]
     sharing: dict[str, list[Tenant]] = {}
     for tenant in manifest.tenants if left else ():
         sharing.setdefault(tenant.domain, []).append(tenant)
@@ -151,13 +151,6 @@ def _known(
             told = refreshed(owner, entry, job.spec, asked=bool(job.remote_ids))
             earlier.append(Planned(owner, told))
     return states, earlier
-
-
-def _goes_on(job: Job) -> bool:
-    """Whether the next run takes it up, whatever its date: unfinished, or failed for a reason that can be mended."""
-    if job.state is State.FAILED:
-        return job.error is not None and job.error.code in TAKEN_UP_AGAIN
-    return not job.finished
 
 
 @uncollected()

@@ -309,9 +309,21 @@ class Job(Known, frozen=True, gc=False, kw_only=True):
         return self.state in FINISHED
 
     @property
+    def settled(self) -> bool:
+        """Whether nobody has to do anything for it any more: it has arrived, or a person set it aside."""
+        return self.state in (State.DOWNLOADED, State.SKIPPED)
+
+    @property
     def needs_a_person(self) -> bool:
-        """Whether somebody has to look at it."""
+        """Whether somebody has to look at it; what a person set aside is settled."""
+        if self.state is State.SKIPPED:
+            return False
         return self.state is State.FAILED or bool(self.flags & NEEDS_A_PERSON)
+
+    @property
+    def taken_up_again(self) -> bool:
+        """Whether it failed for a reason that may be mended: the next run tries it again by itself."""
+        return self.state is State.FAILED and self.error is not None and self.error.code in TAKEN_UP_AGAIN
 
     @property
     def downloaded_before(self) -> bool:

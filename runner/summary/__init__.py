@@ -5,7 +5,7 @@ Plain values in, text out: nothing here stores, sends or reads a clock; its own 
 
 from runner.summary.document import BEGINNING_BYTES, document_pieces, encode, run_document, says_running
 from runner.summary.exitcode import exit_code
-from runner.summary.night import Night, Outcome, Problem, TenantInfo, counts, outcome, wants_a_person
+from runner.summary.night import Night, Outcome, Problem, TenantInfo, counts, outcome
 from runner.summary.page import page, page_pieces, verdict_line
 from runner.summary.schema import run_schema
 from runner.summary.story import StatusTable, status_table, story
@@ -33,5 +33,4 @@ __all__ = [
     "status_table",
     "story",
     "verdict_line",
-    "wants_a_person",
 ]

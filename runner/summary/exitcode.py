@@ -5,7 +5,7 @@ from typing import Final
 
 from runner.errors import RunnerError
 from runner.jobs.model import Job
-from runner.summary.night import Problem, wants_a_person
+from runner.summary.night import Problem
 
 OK: Final = 0
 INTERNAL: Final = 1
@@ -54,6 +54,6 @@ def exit_code(
     unfinished = [job.id for job in jobs if not job.finished]
     if any(id_ not in alone for id_ in unfinished):
         found.add(UNFINISHED)
-    if problems or unfinished or any(wants_a_person(job) for job in jobs):
+    if problems or unfinished or any(job.needs_a_person for job in jobs):
         found.add(NEEDS_A_PERSON)
     return next((code for code in PRECEDENCE if code in found), OK)

@@ -6,11 +6,11 @@ Shared by the morning page and the terminal, so that both say the same. Must not
 from datetime import date, datetime, timedelta
 
 from runner.jobs.agenda import Policy
-from runner.jobs.model import TAKEN_UP_AGAIN, ErrorCode, ExportSpec, Flag, Job, State
+from runner.jobs.model import NEEDS_A_PERSON, ErrorCode, ExportSpec, Flag, Job, State
 from runner.summary.document import begins_at
 from runner.summary.texts import Phrasebook
 
-ACTIONS = (Flag.DUPLICATE, Flag.EMPTY, Flag.DERIVED)
+ACTIONS = tuple(flag for flag in Flag if flag in NEEDS_A_PERSON)
 """The flags that need a person, in the order in which they are told."""
 
 _ONE_DAY = timedelta(days=1)
@@ -112,11 +112,6 @@ def hour_up(job: Job, policy: Policy) -> datetime:
 def last_trigger_spent(job: Job, policy: Policy) -> bool:
     """Whether no further trigger follows the wait."""
     return job.superseded_by is not None or len(job.triggers) - job.forgiven >= policy.max_triggers
-
-
-def tried_again(job: Job) -> bool:
-    """Whether the next run takes this failed job up by itself."""
-    return job.error is not None and job.error.code in TAKEN_UP_AGAIN
 
 
 def _trouble(job: Job, code: ErrorCode) -> str:

@@ -21,7 +21,6 @@ __all__ = [
     "counts",
     "ordered",
     "outcome",
-    "wants_a_person",
 ]
 
 Outcome = Literal["running", "ok", "failed", "incomplete"]
@@ -91,18 +90,13 @@ def counts(jobs: Sequence[Job]) -> Counts:
     )
 
 
-def wants_a_person(job: Job) -> bool:
-    """Whether somebody has to look at this job; what a person skipped is settled."""
-    return job.state is not State.SKIPPED and job.needs_a_person
-
-
 def outcome(night: Night) -> Outcome:
     """The night in one word, as run.json says it."""
     if night.finished_at is None:
         return "running"
     if any(not job.finished for job in night.jobs):
         return "incomplete"
-    if night.problems or night.reason in BROKEN or any(wants_a_person(job) for job in night.jobs):
+    if night.problems or night.reason in BROKEN or any(job.needs_a_person for job in night.jobs):
         return "failed"
     return "ok"
 

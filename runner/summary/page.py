@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from runner.jobs.model import FileRecord, Job, State
 from runner.summary import facts
 from runner.summary.document import entry_count, placed_files, relative_path
-from runner.summary.night import Night, TenantInfo, ordered, outcome, wants_a_person
+from runner.summary.night import Night, TenantInfo, ordered, outcome
 from runner.summary.texts import Language, Phrasebook
 
 OPEN_CLIENTS = 8
@@ -191,11 +191,11 @@ def _things(jobs: Iterable[Job], n: int, words: Phrasebook) -> str:
 
 
 def _needs_action(job: Job) -> bool:
-    return job.finished and wants_a_person(job)
+    return job.finished and job.needs_a_person
 
 
 def _is_good(job: Job) -> bool:
-    return job.state is State.DOWNLOADED and not wants_a_person(job)
+    return job.state is State.DOWNLOADED and not job.needs_a_person
 
 
 class _Builder:
@@ -278,7 +278,7 @@ class _Builder:
     def _issue(self, key: str, alone: bool, jobs: Sequence[Job]) -> IssueView:  # noqa: FBT001 - the fact itself
         words = self.words
         bad = key.startswith("error.")
-        again = "act.alone" if alone else "act.again" if facts.tried_again(jobs[0]) else "act.stays"
+        again = "act.alone" if alone else "act.again" if jobs[0].taken_up_again else "act.stays"
         then = words(again) if bad else ""
         return IssueView(
             bad=bad,

@@ -212,7 +212,7 @@ def _hour(job: Job, words: Phrasebook, now: Instant, policy: Policy) -> list[str
 
 
 def _after_the_end(job: Job, words: Phrasebook, now: Instant) -> list[str]:
-    lines = [words("then.again" if facts.tried_again(job) else "then.rest")]
+    lines = [words("then.again" if job.taken_up_again else "then.rest")]
     if owes_a_look(job, now):
         lines.append(words("then.look"))
     return lines

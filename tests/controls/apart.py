@@ -226,7 +226,7 @@ APART: Final = (
         (
             Change(
                 "runner/summary/exitcode.py",
-                "if problems or unfinished or any(wants_a_person(job) for job in jobs):",
+                "if problems or unfinished or any(job.needs_a_person for job in jobs):",
                 "if problems:",
             ),
         ),
