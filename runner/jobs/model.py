@@ -251,10 +251,13 @@ class Live(Struct, frozen=True, gc=False, kw_only=True):
     templated: bool = False
 
 
-class Known(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What is found out about a job on its way; the journal stores it whole at each change.
+class Job(Struct, frozen=True, gc=False):
+    """One job, as the journal knows it.
 
     Attributes:
+        id: its number in the journal.
+        spec: what is wanted.
+        state: where it stands.
         history: every state entered, but for the first `pending`.
         baseline_id: the latest export id before the first trigger, 0 when there was none; never refreshed.
         triggers: when each trigger was let go or answered (or intended, where a crash hides the rest).
@@ -269,8 +272,12 @@ class Known(Struct, frozen=True, gc=False, omit_defaults=True):
         template_id: the template used (reports).
         errors, losses: reports that ended in error; reports that vanished.
         unlisted: whether an export without entries is known from its POST's answer alone: no list was read since.
+        live: what only this run knows of it.
     """
 
+    id: int
+    spec: Spec
+    state: State = State.PENDING
     history: tuple[Transition, ...] = ()
     baseline_id: int | None = None
     triggers: tuple[Stamp, ...] = ()
@@ -286,21 +293,6 @@ class Known(Struct, frozen=True, gc=False, omit_defaults=True):
     errors: int = 0
     losses: int = 0
     unlisted: bool = False
-
-
-class Job(Known, frozen=True, gc=False, kw_only=True):
-    """One job, as the journal knows it.
-
-    Attributes:
-        id: its number in the journal.
-        spec: what is wanted.
-        state: where it stands.
-        live: what only this run knows of it.
-    """
-
-    id: int
-    spec: Spec
-    state: State = State.PENDING
     live: Live = Live()
 
     @property

@@ -1,7 +1,7 @@
 """Jobs as rows and back.
 
 Owns what is stored of a job and how it is written: the wish and what is known as JSON, the rest as columns. Must not
-know any query. A new field of `Known` is stored without a word here. `live` is never stored, nor is the body of a
+know any query. A new field of a job is stored without a word here. `live` is never stored, nor is the body of a
 template: that comes from the manifest.
 """
 
@@ -23,7 +23,6 @@ from runner.jobs.model import (
     FileRecord,
     Identity,
     Job,
-    Known,
     ReportSpec,
     Spec,
     State,
@@ -43,9 +42,21 @@ _StoredReport = msgspec.defstruct(
     ],
     frozen=True,
 )
-_known = attrgetter(*Known.__struct_fields__)
+_Snapshot = msgspec.defstruct(
+    "_Snapshot",
+    [
+        (f.name, f.type, f.default)
+        for f in msgspec.structs.fields(Job)
+        if f.name not in ("id", "spec", "state", "live")
+    ],
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+)
+"""What is found out about a job on its way, whole at each change; its fields follow one another in a job, too."""
+_known = attrgetter(*_Snapshot.__struct_fields__)
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decode_known = msgspec.json.Decoder(Known).decode
+_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
 _decode_export = msgspec.json.Decoder(ExportSpec).decode
 _decode_report: Callable[[str], Any] = msgspec.json.Decoder(_StoredReport).decode
 _decode_file = msgspec.json.Decoder(FileRecord).decode
@@ -91,7 +102,7 @@ def _places(specs: Iterable[Spec]) -> dict[str, int]:
 
 def snapshot_text(job: Job) -> str:
     """What is known of the job as JSON, without what stands at its default."""
-    return _encoder.encode(Known(*_known(job))).decode()
+    return _encoder.encode(_Snapshot(*_known(job))).decode()
 
 
 def snapshot_values(job: Job) -> tuple[str, str, int, str, str]:
@@ -157,12 +168,12 @@ def matched(rows: Iterable[JobRow], wanted: Sequence[Spec]) -> tuple[list[Job | 
     at_places: list[Job | None] = [None] * len(wanted)
     others = []
     for job_id, kind, state, wish, snapshot in rows:
-        known = () if snapshot == "{}" else _astuple(_decode_known(snapshot))
+        known = () if snapshot == "{}" else _astuple(_decode_snapshot(snapshot))
         place = places.get(wish)
         if place is None:
-            others.append(Job(*known, id=job_id, spec=_spec(kind, wish), state=_STATES[state]))
+            others.append(Job(job_id, _spec(kind, wish), _STATES[state], *known))
         else:
-            at_places[place] = Job(*known, id=job_id, spec=wanted[place], state=_STATES[state])
+            at_places[place] = Job(job_id, wanted[place], _STATES[state], *known)
     return at_places, others
 
 
