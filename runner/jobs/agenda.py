@@ -18,12 +18,18 @@ from runner.jobs.events import Doubted, Event, Failed, ReportTimedOut, Resumed
 from runner.jobs.finding import doubtful
 from runner.jobs.machine import missing_pieces
 from runner.jobs.model import (
+    DOWNLOADED,
+    DOWNLOADING,
+    FAILED,
     FINISHED,
+    PENDING,
+    POLLING,
+    RETRIED,
+    TRIGGERED,
     ErrorCode,
     ExportSpec,
     Job,
     ReportSpec,
-    State,
     TemplateBody,
     TemplateId,
 )
@@ -81,10 +87,8 @@ class Rest(Struct, frozen=True, gc=False):
 
 Action = Do | Wait | Conclude | Rest
 
-# What every look at a job that waits compares with or gives: Python 3.11 makes a call of each look at an enum's member.
-_POSTED = frozenset({State.TRIGGERED, State.RETRIED})
-_DOWNLOADING = State.DOWNLOADING
-_PENDING = State.PENDING
+_POSTED = frozenset({TRIGGERED, RETRIED})
+# What every look at a job that waits gives, made once.
 _SURVEY = Do(Step.SURVEY)
 _TRIGGER = Do(Step.TRIGGER)
 _FETCH = Do(Step.FETCH)
@@ -111,7 +115,7 @@ def next_action(job: Job, now: Instant, policy: Policy) -> Action:
         return _look(job)
     if state in _POSTED:
         return Conclude(Resumed())  # Nobody asks while the POST is on its way, so its answer was lost.
-    if state is _DOWNLOADING:
+    if state is DOWNLOADING:
         return _download_action(job)
     if isinstance(job.spec, ExportSpec):
         return _export_action(job, now, policy)
@@ -138,7 +142,7 @@ def _export_action(job: Job, now: Instant, policy: Policy) -> Action:
     live = job.live
     if live.unidentified:
         return Do(Step.IDENTIFY)
-    if job.state is _PENDING:
+    if job.state is PENDING:
         surveyed = live.polled_boot_seconds
         if surveyed is None or now.boot_seconds - surveyed > FRESH_SECONDS:
             return _SURVEY
@@ -244,7 +248,7 @@ def free_at(job: Job, now: Instant, policy: Policy) -> float:
     if not isinstance(job.spec, ExportSpec) or not job.triggers or job.remote_ids:
         return 0.0
     before_it_failed = job.history[-2].state if job.finished and len(job.history) > 1 else None
-    if before_it_failed in (State.TRIGGERED, State.RETRIED):
+    if before_it_failed in _POSTED:
         return 0.0
     last = job.triggers[-1]
     # The host's clock would tell, and was not heard yet: this machine's may have been set meanwhile.
@@ -265,7 +269,7 @@ def lined_up(
         now: the moment.
         policy: the waiting rules.
     """
-    ordered = sorted(lane, key=lambda job: lane_order(job, now, policy))
+    ordered = sorted(lane, key=lambda job: _lane_order(job, now, policy))
     begin_at = max((free_at(job, now, policy) for job in aside), default=0.0)
     return [
         (job, 0.0 if job.remote_ids or free_at(job, now, policy) else begin_at)  # not, if it is begun already
@@ -273,18 +277,20 @@ def lined_up(
     ]
 
 
-def lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, bool, date, int]:
+def _lane_order(job: Job, now: Instant, policy: Policy) -> tuple[bool, float, bool, date, int]:
     """Within a lane what Lucca may be working on goes first, then what is in flight, then the oldest date.
 
     Only what was asked for last can still be on its way, or there: any other report was deleted by its POST.
     """
     spec = job.spec
-    free = free_at(job, now, policy) == 0.0
-    last = None if free and not (isinstance(spec, ReportSpec) and job.remote_ids) else job.triggers[-1]
-    asked = 0.0 if last is None else -(last.server_date or last.wall).timestamp()
-    in_flight = job.state not in (_PENDING, State.FAILED)
-    day = spec.ends_at if isinstance(spec, ExportSpec) else spec.due
-    return free, asked, not in_flight, day, job.id
+    if isinstance(spec, ExportSpec):
+        worked_on, day = free_at(job, now, policy) > 0, spec.ends_at
+    else:
+        worked_on, day = bool(job.remote_ids), spec.due
+    last = job.triggers[-1] if worked_on else None
+    latest_first = 0.0 if last is None else -(last.server_date or last.wall).timestamp()
+    in_flight = job.state not in (PENDING, FAILED)
+    return not worked_on, latest_first, not in_flight, day, job.id
 
 
 def steps_aside(job: Job, now: Instant, policy: Policy) -> bool:
@@ -294,7 +300,7 @@ def steps_aside(job: Job, now: Instant, policy: Policy) -> bool:
     it; but one that could not be had in all the time that a report may take is given up for them, and made anew.
     """
     if isinstance(job.spec, ExportSpec):
-        return job.state is _DOWNLOADING
+        return job.state is DOWNLOADING
     if not job.remote_ids:
         return True
     elapsed = elapsed_seconds(job, now)
@@ -308,7 +314,7 @@ def overtaken(job: Job) -> Job:
 
 def joins_again(job: Job) -> bool:
     """Whether a job that others overtook goes after them: the export that was taken for its own was not."""
-    return job.live.overtaken and job.state in (_PENDING, State.POLLING)
+    return job.live.overtaken and job.state in (PENDING, POLLING)
 
 
 def owes_a_look(job: Job, now: Instant) -> bool:
@@ -321,10 +327,10 @@ def owes_a_look(job: Job, now: Instant) -> bool:
     if not isinstance(job.spec, ExportSpec) or not job.triggers:
         return False
     recent = now.wall - job.triggers[-1].wall <= LOOK_BACK
-    if job.state is State.FAILED and job.error is not None:
+    if job.state is FAILED and job.error is not None:
         code = job.error.code
         return code is ErrorCode.NO_EXPORT or (code is ErrorCode.SUPERSEDED and recent)
-    return job.state is State.DOWNLOADED and (job.unlisted or (len(job.triggers) > 1 and recent))
+    return job.state is DOWNLOADED and (job.unlisted or (len(job.triggers) > 1 and recent))
 
 
 def looking(job: Job) -> Job:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from runner.clock import Instant
 from runner.jobs import events as ev
 from runner.jobs import model as m
-from runner.jobs.model import ErrorCode, Flag, Job, State
+from runner.jobs.model import DOWNLOADING, FAILED, PENDING, POLLING, ErrorCode, Flag, Job
 from runner.jobs.remedies import job_error
 
 LOOK_BACK_IDENTIFIED = 5
@@ -20,8 +20,6 @@ LOOK_BACK_IDENTIFIED = 5
 ASKED_AGAIN_BY_EVERY = 10
 """Which polls ask again the exports that did not tell their end. Were it each of them, the looks of a host with a small
 budget would never be fresh enough for a trigger."""
-
-_P, _O, _L, _F = State.PENDING, State.POLLING, State.DOWNLOADING, State.FAILED
 
 
 def ends_text(job: Job) -> str:
@@ -50,7 +48,7 @@ def listed(job: Job, event: ev.Listed, now: Instant) -> Job:
         )
         return replace(job, live=live)
     baseline_id = job.baseline_id
-    if job.state is _P:
+    if job.state is PENDING:
         if baseline_id is None:
             baseline_id = max((item.id for item in event.items), default=0)
         # Of what is above the baseline none may go unnamed; of what lies below, the newest are asked.
@@ -72,7 +70,7 @@ def listed(job: Job, event: ev.Listed, now: Instant) -> Job:
 def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str]) -> tuple[int, ...]:
     # Foreign ones are asked again in each run: one with a later end must not be forgotten. One that did not tell its
     # end is asked again now and then: it may be ours, and was not to be read yet.
-    again = job.state is _O and job.live.polls % ASKED_AGAIN_BY_EVERY == 0
+    again = job.state is POLLING and job.live.polls % ASKED_AGAIN_BY_EVERY == 0
     told = (id_ for id_, ends_on in known.items() if ends_on or not again)
     seen = {*told, *job.live.unidentified, *job.remote_ids}
     fresh = dict.fromkeys(item.id for item in items if item.id not in seen)
@@ -102,7 +100,7 @@ def doubtful(job: Job) -> bool:
 
 def unreadable(job: Job) -> bool:
     """Whether there is an export that did not tell its end, and that may be ours."""
-    least = 0 if job.state is _P else job.baseline_id or 0
+    least = 0 if job.state is PENDING else job.baseline_id or 0
     return any(not ends_on and id_ > least for id_, ends_on in job.live.known.items())
 
 
@@ -117,14 +115,14 @@ def _concluded(job: Job) -> Job:
     if job.live.unidentified or job.live.listed:
         return job
     # Later looks show the exports of later dates too, which are no strangers'.
-    in_time = job.state in (_P, _O) or job.unlisted
+    in_time = job.state in (PENDING, POLLING) or job.unlisted
     wanted = ends_text(job)
     known = job.live.known
     ours = sorted({*job.remote_ids, *(id_ for id_, ends_on in known.items() if ends_on == wanted)})
     later = sorted(id_ for id_, ends_on in known.items() if ends_on > wanted)
     if in_time:
         job = strangers(job, frozenset(ours))
-    if job.state is _P:
+    if job.state is PENDING:
         return _first_look(job, ours, later)
     if in_time:
         superseded_by = later[-1] if later else job.superseded_by
@@ -161,11 +159,11 @@ def _first_look(job: Job, ours: list[int], later: list[int]) -> Job:
     if later:
         detail = f"export {later[-1]} ends {job.live.known[later[-1]][:10]}"
         error = job_error(ErrorCode.SUPERSEDED, job.spec, detail)
-        return replace(job, state=_F, superseded_by=later[-1], error=error)
+        return replace(job, state=FAILED, superseded_by=later[-1], error=error)
     return job
 
 
 def _to_download(job: Job, ours: list[int]) -> Job:
     flags = job.flags | {Flag.DUPLICATE} if len(ours) > 1 else job.flags
     live = replace(job.live, put_off=())
-    return replace(job, state=_L, remote_ids=tuple(ours), flags=flags, error=None, live=live)
+    return replace(job, state=DOWNLOADING, remote_ids=tuple(ours), flags=flags, error=None, live=live)

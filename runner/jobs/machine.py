@@ -1,9 +1,9 @@
 """The state machine: `advance`, the only place where a job's state changes.
 
-The tables (`jobs.tables`) say which event may lead from which state to which; `advance` says which of them it is, and
-what is learnt on the way; what a list of exports means says `jobs.finding`. A step that would leave the table is a
-fault of this program and raises `ImpossibleError`: better a stopped job than a second trigger. Everything here is pure:
-the moment comes in as an argument, nothing is sent or stored.
+The tables (`jobs.tables`) say which event may lead from which state to which; `advance` decides which of them it is,
+and what is learnt on the way; `jobs.finding` decides what a list of exports means. A step that would leave the table is
+a fault of this program and raises `ImpossibleError`: better a stopped job than a second trigger. Everything here is
+pure: the moment comes in as an argument, nothing is sent or stored.
 
 `Triggered` is journaled before the POST leaves. Found after a crash (`Resumed`) it counts as sent (Lucca guide "Export
 from Lucca Timesheet", step 2).
@@ -19,7 +19,20 @@ from runner.clock import Instant
 from runner.jobs import events as ev
 from runner.jobs import finding
 from runner.jobs import model as m
-from runner.jobs.model import ErrorCode, Flag, Job, Live, State
+from runner.jobs.model import (
+    DOWNLOADED,
+    DOWNLOADING,
+    FAILED,
+    PENDING,
+    POLLING,
+    RETRIED,
+    SKIPPED,
+    TRIGGERED,
+    ErrorCode,
+    Flag,
+    Job,
+    Live,
+)
 from runner.jobs.remedies import job_error, naming
 from runner.jobs.tables import TABLES
 
@@ -29,9 +42,6 @@ MAX_REPORT_ERRORS = 1
 """How often a report that ended in error is created again (Lucca guide "How to Download Reports", step 3)."""
 LEFT_WITHIN_SECONDS = 1.0
 """How long after its stored intent a POST may have left that nobody saw leave."""
-
-_P, _T, _R = State.PENDING, State.TRIGGERED, State.RETRIED
-_O, _L, _D, _F = State.POLLING, State.DOWNLOADING, State.DOWNLOADED, State.FAILED
 
 
 class ImpossibleError(RuntimeError):
@@ -68,34 +78,38 @@ def advance(job: Job, event: ev.Event, now: Instant) -> Job:
 def _triggered(job: Job, event: ev.Triggered, _now: Instant) -> Job:
     return replace(
         job,
-        state=_T if job.state is _P else _R,
+        state=TRIGGERED if job.state is PENDING else RETRIED,
         triggers=(*job.triggers, event.stamp),
         live=replace(job.live, polls=0, polled_boot_seconds=None, doubted=False),
     )
 
 
 def _trigger_unsent(job: Job, _event: ev.TriggerUnsent, _now: Instant) -> Job:
-    return replace(job, state=_P if job.state is _T else _O, triggers=job.triggers[:-1])
+    return replace(job, state=PENDING if job.state is TRIGGERED else POLLING, triggers=job.triggers[:-1])
 
 
 def _trigger_let_go(job: Job, event: ev.TriggerLetGo, _now: Instant) -> Job:
-    state = _P if isinstance(job.spec, m.ReportSpec) and job.state is _T else _O
+    state = PENDING if isinstance(job.spec, m.ReportSpec) and job.state is TRIGGERED else POLLING
     return replace(job, state=state, triggers=(*job.triggers[:-1], event.stamp))
 
 
 def _trigger_answered(job: Job, event: ev.TriggerAnswered, _now: Instant) -> Job:
     job = replace(job, triggers=(*job.triggers[:-1], event.stamp))
     if isinstance(job.spec, m.ReportSpec):
-        return replace(job, state=_O, remote_ids=(event.remote_id,))
+        return replace(job, state=POLLING, remote_ids=(event.remote_id,))
     # After a second trigger the first one's export may have arrived as well: only the list shows both.
     sure = len(job.triggers) == 1 and event.remote_id > (job.baseline_id or 0)
-    return replace(job, state=_L, remote_ids=(event.remote_id,)) if sure else replace(job, state=_O)
+    return (
+        replace(job, state=DOWNLOADING, remote_ids=(event.remote_id,))
+        if sure
+        else replace(job, state=POLLING)
+    )
 
 
 def _resumed(job: Job, _event: ev.Resumed, _now: Instant) -> Job:
     # An export's intent counts as sent. A report leaves no trace to look for, so it is asked for again.
     if isinstance(job.spec, m.ReportSpec):
-        return replace(job, state=_P if job.state is _T else _O)
+        return replace(job, state=PENDING if job.state is TRIGGERED else POLLING)
     # The POST left a little after its intent was stored, and the server counts the hour from then.
     stored = job.triggers[-1]
     date = stored.server_date
@@ -104,7 +118,7 @@ def _resumed(job: Job, _event: ev.Resumed, _now: Instant) -> Job:
         boot_seconds=stored.boot_seconds + LEFT_WITHIN_SECONDS,
         server_date=None if date is None else date + timedelta(seconds=LEFT_WITHIN_SECONDS),
     )
-    return replace(job, state=_O, triggers=(*job.triggers[:-1], left))
+    return replace(job, state=POLLING, triggers=(*job.triggers[:-1], left))
 
 
 # ── downloading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +141,7 @@ def _misattributed(job: Job, event: ev.Misattributed, _now: Instant) -> Job:
     remote_ids = tuple(id_ for id_ in job.remote_ids if id_ != event.id)
     ends_on = "" if event.ends_at is None else event.ends_at[:19]
     known = {**job.live.known, event.id: ends_on} if event.exists else job.live.known
-    waiting = _O if job.triggers else _P
+    waiting = POLLING if job.triggers else PENDING
     flags = job.flags
     if len(remote_ids) < 2:
         flags -= {Flag.DUPLICATE}
@@ -135,7 +149,7 @@ def _misattributed(job: Job, event: ev.Misattributed, _now: Instant) -> Job:
         flags -= {Flag.ADOPTED}
     job = replace(
         job,
-        state=_L if remote_ids else waiting,
+        state=DOWNLOADING if remote_ids else waiting,
         remote_ids=remote_ids,
         flags=flags,
         superseded_by=event.id if ends_on > finding.ends_text(job) else job.superseded_by,
@@ -181,22 +195,19 @@ def _placed(job: Job, event: ev.Placed, _now: Instant) -> Job:
             # Once later dates were asked for, what a list shows besides may be theirs.
             unlisted = not job.live.overtaken
             job = replace(job, unlisted=unlisted, live=replace(job.live, revisited=False))
-    return replace(job, state=_D, error=None)
+    return replace(job, state=DOWNLOADED, error=None)
 
 
 def _files_missed(job: Job, event: ev.FilesMissed, _now: Instant) -> Job:
     missed = frozenset(event.paths)
     # Files derived from an answer are made again from it, so the whole answer is asked for again.
-    ids = (
-        {r.remote_id for r in job.files if r.path in missed} if isinstance(job.spec, m.ExportSpec) else set()
-    )
-    files = tuple(r for r in job.files if r.path not in missed)
+    ids = {r.remote_id for r in job.files if r.path in missed}
     # A report of which one file had come was done, so it need not be polled again.
     return replace(
         job,
-        state=_L,
+        state=DOWNLOADING,
         error=None,
-        files=files,
+        files=tuple(r for r in job.files if r.path not in missed),
         contents=tuple(c for c in job.contents if c.remote_id not in ids),
         live=replace(job.live, staged=()),
     )
@@ -229,14 +240,14 @@ def _template_created(job: Job, event: ev.TemplateCreated, _now: Instant) -> Job
 
 
 def _template_refused(job: Job, _event: ev.TemplateRefused, _now: Instant) -> Job:
-    state = _O if job.state is _R else _P
+    state = POLLING if job.state is RETRIED else PENDING
     live = replace(job.live, templated=False)
     return replace(job, state=state, triggers=job.triggers[:-1], template_id=None, live=live)
 
 
 def _report_polled(job: Job, event: ev.ReportPolled, now: Instant) -> Job:
     if event.status == "done":
-        return replace(job, state=_L)
+        return replace(job, state=DOWNLOADING)
     if event.status == "error":
         return _report_error(job, "its status is error")
     live = replace(job.live, polled_boot_seconds=now.boot_seconds, polls=job.live.polls + 1)
@@ -251,7 +262,7 @@ def _report_error(job: Job, detail: str) -> Job:
     errors = job.errors + 1
     if errors > MAX_REPORT_ERRORS:
         error = job_error(ErrorCode.REPORT_ERROR, job.spec, f"report {job.remote_ids[-1]}: {detail}, twice")
-        return replace(job, state=_F, errors=errors, error=error)
+        return replace(job, state=FAILED, errors=errors, error=error)
     return _without_report(replace(job, errors=errors))
 
 
@@ -260,7 +271,7 @@ def _report_lost(job: Job, _event: ev.ReportLost, _now: Instant) -> Job:
     if losses > MAX_LOSSES:
         detail = f"the report vanished {losses} times: something else generates reports in this tenant"
         error = job_error(ErrorCode.REPORT_ERROR, job.spec, detail)
-        return replace(job, state=_F, losses=losses, error=error)
+        return replace(job, state=FAILED, losses=losses, error=error)
     return _without_report(replace(job, losses=losses))
 
 
@@ -268,7 +279,7 @@ def _without_report(job: Job) -> Job:
     """Ready to create the report again. Both formats of one report come from one id, so nothing staged is kept."""
     return replace(
         job,
-        state=_O,
+        state=POLLING,
         remote_ids=(),
         files=tuple(record for record in job.files if record.placed),
         live=replace(job.live, staged=(), polled_boot_seconds=None, polls=0),
@@ -280,22 +291,22 @@ def _without_report(job: Job) -> Job:
 
 def _failed(job: Job, event: ev.Failed, now: Instant) -> Job:
     triggers = job.triggers
-    if job.state in (_T, _R):
+    if job.state in (TRIGGERED, RETRIED):
         # The POST was answered just now, with a no; the hour counts from here, by every clock.
         triggers = (*triggers[:-1], stamp(now, host_time(job, now) or triggers[-1].server_date))
     error = naming(event.error, finding.unnamed(job))
     live = Live(server_date=job.live.server_date)
-    return replace(job, state=_F, error=error, triggers=triggers, live=live)
+    return replace(job, state=FAILED, error=error, triggers=triggers, live=live)
 
 
 def _reopened(job: Job, _event: ev.Reopened, _now: Instant) -> Job:
     """Go on from what is known: never back before a trigger that may have been executed."""
-    if job.remote_ids:
-        state = _L if isinstance(job.spec, m.ExportSpec) else _O
+    if isinstance(job.spec, m.ReportSpec):
+        state = POLLING if job.remote_ids else PENDING
+    elif job.remote_ids:
+        state = DOWNLOADING
     else:
-        state = _O if job.triggers else _P
-    if state is _O and isinstance(job.spec, m.ReportSpec) and not job.remote_ids:
-        state = _P
+        state = POLLING if job.triggers else PENDING
     return replace(job, state=state, error=None, live=Live(server_date=job.live.server_date))
 
 
@@ -320,7 +331,7 @@ def _retried(job: Job, event: ev.Retried, now: Instant) -> Job:
 
 def _skipped(job: Job, _event: ev.Skipped, _now: Instant) -> Job:
     """What is known of it stays known, for whoever takes that back."""
-    return replace(job, state=State.SKIPPED, live=Live())
+    return replace(job, state=SKIPPED, live=Live())
 
 
 _Handler = Callable[[Job, Any, Instant], Job]

@@ -29,7 +29,12 @@ class State(StrEnum):
     SKIPPED = "skipped"
 
 
-FINISHED = frozenset({State.DOWNLOADED, State.FAILED, State.SKIPPED})
+# Each by itself, for Python 3.11 makes a call of each look at an enum's member.
+PENDING, TRIGGERED, POLLING, RETRIED = State.PENDING, State.TRIGGERED, State.POLLING, State.RETRIED
+DOWNLOADING, DOWNLOADED = State.DOWNLOADING, State.DOWNLOADED
+FAILED, SKIPPED = State.FAILED, State.SKIPPED
+
+FINISHED = frozenset({DOWNLOADED, FAILED, SKIPPED})
 
 
 class Flag(StrEnum):
@@ -303,24 +308,24 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def settled(self) -> bool:
         """Whether nobody has to do anything for it any more: it has arrived, or a person set it aside."""
-        return self.state in (State.DOWNLOADED, State.SKIPPED)
+        return self.state in (DOWNLOADED, SKIPPED)
 
     @property
     def needs_a_person(self) -> bool:
         """Whether somebody has to look at it; what a person set aside is settled."""
-        if self.state is State.SKIPPED:
+        if self.state is SKIPPED:
             return False
-        return self.state is State.FAILED or bool(self.flags & NEEDS_A_PERSON)
+        return self.state is FAILED or bool(self.flags & NEEDS_A_PERSON)
 
     @property
     def taken_up_again(self) -> bool:
         """Whether it failed for a reason that may be mended: the next run tries it again by itself."""
-        return self.state is State.FAILED and self.error is not None and self.error.code in TAKEN_UP_AGAIN
+        return self.state is FAILED and self.error is not None and self.error.code in TAKEN_UP_AGAIN
 
     @property
     def downloaded_before(self) -> bool:
         """Whether somebody may have paid by it: what was there once and is gone now must not be triggered again."""
-        return any(transition.state is State.DOWNLOADED for transition in self.history)
+        return any(transition.state is DOWNLOADED for transition in self.history)
 
     @property
     def label(self) -> str:

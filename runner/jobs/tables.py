@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.jobs import events as ev
-from runner.jobs.model import State
-
-_P, _T, _R = State.PENDING, State.TRIGGERED, State.RETRIED
-_O, _L, _D, _F = State.POLLING, State.DOWNLOADING, State.DOWNLOADED, State.FAILED
-_S = State.SKIPPED
+from runner.jobs.model import (
+    DOWNLOADED,
+    DOWNLOADING,
+    FAILED,
+    PENDING,
+    POLLING,
+    RETRIED,
+    SKIPPED,
+    TRIGGERED,
+    State,
+)
 
 Table = Mapping[State, Mapping[type[Any], frozenset[State]]]
 
@@ -20,87 +26,105 @@ def _to(*states: State) -> frozenset[State]:
     return frozenset(states)
 
 
-_TRIGGERING: Mapping[type[Any], frozenset[State]] = {
-    ev.TriggerLetGo: _to(_O),
-    ev.TriggerAnswered: _to(_O, _L),
-    ev.Resumed: _to(_O),
-    ev.Failed: _to(_F),
+_AFTER_A_POST: Mapping[type[Any], frozenset[State]] = {
+    ev.TriggerLetGo: _to(POLLING),
+    ev.TriggerAnswered: _to(POLLING, DOWNLOADING),
+    ev.Resumed: _to(POLLING),
+    ev.Failed: _to(FAILED),
 }
-_DOWNLOADING: Mapping[type[Any], frozenset[State]] = {
-    ev.Fetched: _to(_L),
-    ev.Named: _to(_L),
-    ev.Placed: _to(_L, _D),
-    ev.FilesMissed: _to(_L),
-    ev.Failed: _to(_F),
+_OF_A_DOWNLOAD: Mapping[type[Any], frozenset[State]] = {
+    ev.Fetched: _to(DOWNLOADING),
+    ev.Named: _to(DOWNLOADING),
+    ev.Placed: _to(DOWNLOADING, DOWNLOADED),
+    ev.FilesMissed: _to(DOWNLOADING),
+    ev.Failed: _to(FAILED),
 }
 
 EXPORT_TABLE: Table = {
-    _P: {
-        ev.Listed: _to(_P, _L, _F),
-        ev.Identified: _to(_P, _L, _F),
-        ev.Doubted: _to(_P),
-        ev.PathMissed: _to(_P),
-        ev.Triggered: _to(_T),
-        ev.Failed: _to(_F),
+    PENDING: {
+        ev.Listed: _to(PENDING, DOWNLOADING, FAILED),
+        ev.Identified: _to(PENDING, DOWNLOADING, FAILED),
+        ev.Doubted: _to(PENDING),
+        ev.PathMissed: _to(PENDING),
+        ev.Triggered: _to(TRIGGERED),
+        ev.Failed: _to(FAILED),
     },
-    _T: {**_TRIGGERING, ev.TriggerUnsent: _to(_P)},
-    _R: {**_TRIGGERING, ev.TriggerAnswered: _to(_O), ev.TriggerUnsent: _to(_O)},
-    _O: {
-        ev.Listed: _to(_O, _L),
-        ev.Identified: _to(_O, _L),
-        ev.Doubted: _to(_O),
-        ev.PathMissed: _to(_O),
-        ev.PutOff: _to(_O),
-        ev.Triggered: _to(_R),
-        ev.Failed: _to(_F),
+    TRIGGERED: {**_AFTER_A_POST, ev.TriggerUnsent: _to(PENDING)},
+    RETRIED: {**_AFTER_A_POST, ev.TriggerAnswered: _to(POLLING), ev.TriggerUnsent: _to(POLLING)},
+    POLLING: {
+        ev.Listed: _to(POLLING, DOWNLOADING),
+        ev.Identified: _to(POLLING, DOWNLOADING),
+        ev.Doubted: _to(POLLING),
+        ev.PathMissed: _to(POLLING),
+        ev.PutOff: _to(POLLING),
+        ev.Triggered: _to(RETRIED),
+        ev.Failed: _to(FAILED),
     },
-    _L: {
-        **_DOWNLOADING,
-        ev.PathMissed: _to(_L),
-        ev.PutOff: _to(_L),
-        ev.Misattributed: _to(_P, _O, _L),
+    DOWNLOADING: {
+        **_OF_A_DOWNLOAD,
+        ev.PathMissed: _to(DOWNLOADING),
+        ev.PutOff: _to(DOWNLOADING),
+        ev.Misattributed: _to(PENDING, POLLING, DOWNLOADING),
     },
-    _D: {ev.Listed: _to(_D, _L), ev.Identified: _to(_D, _L), ev.PathMissed: _to(_D), ev.FilesMissed: _to(_L)},
-    _F: {
-        ev.Listed: _to(_F, _L),
-        ev.Identified: _to(_F, _L),
-        ev.PathMissed: _to(_F),
-        ev.FilesMissed: _to(_L),
-        ev.Reopened: _to(_P, _O, _L),
-        ev.Retried: _to(_P, _O, _L),
+    DOWNLOADED: {
+        ev.Listed: _to(DOWNLOADED, DOWNLOADING),
+        ev.Identified: _to(DOWNLOADED, DOWNLOADING),
+        ev.PathMissed: _to(DOWNLOADED),
+        ev.FilesMissed: _to(DOWNLOADING),
+    },
+    FAILED: {
+        ev.Listed: _to(FAILED, DOWNLOADING),
+        ev.Identified: _to(FAILED, DOWNLOADING),
+        ev.PathMissed: _to(FAILED),
+        ev.FilesMissed: _to(DOWNLOADING),
+        ev.Reopened: _to(PENDING, POLLING, DOWNLOADING),
+        ev.Retried: _to(PENDING, POLLING, DOWNLOADING),
     },
 }
 
 REPORT_TABLE: Table = {
-    _P: {ev.TemplateCreated: _to(_P), ev.Triggered: _to(_T), ev.Failed: _to(_F)},
-    _T: {
-        **_TRIGGERING,
-        ev.TriggerAnswered: _to(_O),
-        ev.TriggerUnsent: _to(_P),
-        ev.TriggerLetGo: _to(_P),
-        ev.Resumed: _to(_P),
-        ev.TemplateRefused: _to(_P),
+    PENDING: {ev.TemplateCreated: _to(PENDING), ev.Triggered: _to(TRIGGERED), ev.Failed: _to(FAILED)},
+    TRIGGERED: {
+        **_AFTER_A_POST,
+        ev.TriggerAnswered: _to(POLLING),
+        ev.TriggerUnsent: _to(PENDING),
+        ev.TriggerLetGo: _to(PENDING),
+        ev.Resumed: _to(PENDING),
+        ev.TemplateRefused: _to(PENDING),
     },
-    _R: {**_TRIGGERING, ev.TriggerAnswered: _to(_O), ev.TriggerUnsent: _to(_O), ev.TemplateRefused: _to(_O)},
-    _O: {
-        ev.TemplateCreated: _to(_O),
-        ev.Triggered: _to(_R),
-        ev.ReportPolled: _to(_O, _L, _F),
-        ev.ReportTimedOut: _to(_O, _F),
-        ev.ReportLost: _to(_O, _F),
-        ev.FilesMissed: _to(_L),
-        ev.Failed: _to(_F),
+    RETRIED: {
+        **_AFTER_A_POST,
+        ev.TriggerAnswered: _to(POLLING),
+        ev.TriggerUnsent: _to(POLLING),
+        ev.TemplateRefused: _to(POLLING),
     },
-    _L: {**_DOWNLOADING, ev.ReportLost: _to(_O, _F)},
-    _D: {ev.FilesMissed: _to(_L)},
-    _F: {ev.FilesMissed: _to(_L), ev.Reopened: _to(_P, _O), ev.Retried: _to(_P, _O)},
+    POLLING: {
+        ev.TemplateCreated: _to(POLLING),
+        ev.Triggered: _to(RETRIED),
+        ev.ReportPolled: _to(POLLING, DOWNLOADING, FAILED),
+        ev.ReportTimedOut: _to(POLLING, FAILED),
+        ev.ReportLost: _to(POLLING, FAILED),
+        ev.FilesMissed: _to(DOWNLOADING),
+        ev.Failed: _to(FAILED),
+    },
+    DOWNLOADING: {**_OF_A_DOWNLOAD, ev.ReportLost: _to(POLLING, FAILED)},
+    DOWNLOADED: {ev.FilesMissed: _to(DOWNLOADING)},
+    FAILED: {
+        ev.FilesMissed: _to(DOWNLOADING),
+        ev.Reopened: _to(PENDING, POLLING),
+        ev.Retried: _to(PENDING, POLLING),
+    },
 }
 
 
 def _with_a_persons_no(table: Table) -> Table:
     """The table with what a person may do to whatever has not arrived: set it aside, and take that back."""
-    open_ = {state: {**events, ev.Skipped: _to(_S)} for state, events in table.items() if state is not _D}
-    return {**table, **open_, _S: {ev.Retried: table[_F][ev.Retried]}}
+    open_ = {
+        state: {**events, ev.Skipped: _to(SKIPPED)}
+        for state, events in table.items()
+        if state is not DOWNLOADED
+    }
+    return {**table, **open_, SKIPPED: {ev.Retried: table[FAILED][ev.Retried]}}
 
 
 TABLES: Mapping[str, Table] = {

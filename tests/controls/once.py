@@ -175,8 +175,8 @@ ONCE: Final = (
         (
             Change(
                 _MACHINE,
-                "state=_T if job.state is _P else _R,\n",
-                "state=_T if job.state is _P else _R,\n"
+                "state=TRIGGERED if job.state is PENDING else RETRIED,\n",
+                "state=TRIGGERED if job.state is PENDING else RETRIED,\n"
                 "        baseline_id=max((job.baseline_id or 0, *job.live.known)),\n",
             ),
         ),
@@ -209,7 +209,13 @@ ONCE: Final = (
     Control(
         "twin-dropped",
         "Of two exports that both arrived only the first is kept.",
-        (Change(_FINDING, "state=_L, remote_ids=tuple(ours)", "state=_L, remote_ids=tuple(ours[:1])"),),
+        (
+            Change(
+                _FINDING,
+                "state=DOWNLOADING, remote_ids=tuple(ours)",
+                "state=DOWNLOADING, remote_ids=tuple(ours[:1])",
+            ),
+        ),
         ("tests/test_jobs_exports.py::test_two_exports_of_ours_are_both_kept_and_shown",),
         simulated=True,
     ),
@@ -300,7 +306,7 @@ ONCE: Final = (
         "unread-is-a-strangers",
         "An export that a list shows before it can be read is a stranger's for the rest of the run.",
         (
-            Change(_FINDING, "again = job.state is _O and", "again = job.state is _P and"),
+            Change(_FINDING, "again = job.state is POLLING and", "again = job.state is PENDING and"),
             Change(_AGENDA, "    if doubtful(job):\n", "    if doubtful(job) and job.finished:\n"),
         ),
         (f"{_STEPS}test_an_export_that_the_list_shows_before_it_can_be_read_is_not_asked_for_a_second_time",),
@@ -397,7 +403,9 @@ ONCE: Final = (
         "An export of another end that took our hours just before our POST is seen and not named.",
         (
             Change(
-                _FINDING, "in_time = job.state in (_P, _O) or job.unlisted", "in_time = job.state in (_P, _O)"
+                _FINDING,
+                "in_time = job.state in (PENDING, POLLING) or job.unlisted",
+                "in_time = job.state in (PENDING, POLLING)",
             ),
         ),
         (f"{_STEPS}test_an_export_of_another_end_that_took_our_hours_just_before_our_post_is_named",),
