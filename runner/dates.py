@@ -180,12 +180,6 @@ class Period(Struct, frozen=True, gc=False):
         """Whether it is over by its due date and another follows it, so that a missed one is made up for."""
         return self.text in CLOSED_PERIODS
 
-    @property
-    def default_due(self) -> DateRule:
-        """When a report of this period is due if nothing is said."""
-        name = {"previous-month": "month-start", "previous-week": "monday"}.get(self.text, "daily")
-        return parse_date_rule(name)
-
     def resolve(self, due: date) -> tuple[date, date]:
         """Its first and its last day, seen from the due date."""
         if self.days is not None:
@@ -234,7 +228,10 @@ def fixed_period(starts_on: date, ends_on: date) -> Period:
 
 def default_due(period: Period | None) -> DateRule:
     """When a report is due if nothing is said: by its period, daily without one."""
-    return period.default_due if period else DAILY
+    name = {"previous-month": "month-start", "previous-week": "monday"}.get(
+        period.text if period else "", "daily"
+    )
+    return parse_date_rule(name)
 
 
 @lru_cache(maxsize=1024)
@@ -248,7 +245,7 @@ def period_warning(period: Period, due: DateRule) -> str | None:
             gap = f"{gap_start}" if gap_start == gap_end else f"{gap_start} to {gap_end}"
             return (
                 f"period {period} with due {due} passes days over (for example {gap} is in no report); "
-                f"due: {period.default_due} asks for every one"
+                f"due: {default_due(period)} asks for every one"
             )
         last_end = ends_on
     return None

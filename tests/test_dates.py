@@ -213,7 +213,7 @@ def test_a_report_is_due_by_its_period_when_nothing_is_said() -> None:
 def test_a_period_that_could_be_passed_over_is_warned_of(period: str, due: str) -> None:
     warning = period_warning(parse_period(period), parse_date_rule(due))
     assert warning is not None
-    assert parse_period(period).default_due.text in warning
+    assert default_due(parse_period(period)).text in warning
 
 
 @pytest.mark.parametrize(

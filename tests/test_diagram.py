@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.jobs.diagram import mermaid
 from runner.jobs.model import State
 from runner.jobs.tables import TABLES
+from tests.diagram import mermaid
 
 README = Path(__file__).parent.parent / "README.md"
 ARROW = re.compile(r"    (?P<source>\S+) --> (?P<target>[^\s:]+)(?:: (?P<labels>.+))?")

@@ -18,9 +18,7 @@ from runner.errors import StorageError
 from runner.jobs.model import ExportSpec, FileRecord, Job, ReportSpec, State, TemplateId, Transition
 from runner.journal import (
     EventRow,
-    FileRow,
     JournalReader,
-    Meta,
     NightRow,
     Spend,
     SqliteJournal,
@@ -515,7 +513,6 @@ async def test_a_row_that_nobody_wrote_is_damage_and_no_fault_of_ours(path: Path
         for ask in (
             lambda: journal.known([]),
             journal.unclosed_nights,
-            journal.last_night,
             lambda: journal.events(job.id),
             lambda: journal.recent_spends(now),
             lambda: journal.first_nights([("acme.ilucca.net", "times")], NIGHT),
@@ -641,7 +638,7 @@ async def test_a_reader_chooses_by_night_tenant_and_name(path: Path) -> None:
         assert reader.jobs(night=NIGHT, tenant="acme", name="payroll") == [done]
 
 
-async def test_a_reader_tells_nights_events_files_and_the_holder(path: Path) -> None:
+async def test_a_reader_tells_nights_and_events(path: Path) -> None:
     async with hold(path) as journal:
         done, second = await filled(journal)
     with JournalReader(path) as reader:
@@ -650,8 +647,6 @@ async def test_a_reader_tells_nights_events_files_and_the_holder(path: Path) -> 
         assert reader.nights() == [NightRow(NIGHT, AT, AT, "incomplete"), NightRow(morrow, AT, None, None)]
         assert [(row.name, row.state) for row in reader.events(done.id)] == [("Placed", State.DOWNLOADED)]
         assert reader.events(second.id) == []
-        assert reader.files() == [FileRow(done.id, "acme", "payroll", "acme.ilucca.net", done.files[0])]
-        assert reader.meta() == Meta(epoch=1, schema_version=len(MIGRATIONS))
 
 
 async def test_a_reader_cannot_write(path: Path) -> None:

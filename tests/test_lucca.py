@@ -206,9 +206,13 @@ def test_what_is_no_id_is_refused(id_: object) -> None:
         read_export_list(encoded({"data": [{"id": id_}]}))
 
 
+def status_of(body: bytes) -> str:
+    return read_report_status(body, 1)
+
+
 @pytest.mark.parametrize("body", NOT_JSON)
 def test_what_is_no_json_is_no_content(body: bytes) -> None:
-    for read in (read_export_list, read_export_identity, read_created_id, read_report_status):
+    for read in (read_export_list, read_export_identity, read_created_id, status_of):
         with pytest.raises(NotContentError, match=r"not JSON|HTML page instead of JSON"):
             read(body)
 
@@ -540,7 +544,7 @@ def test_a_created_thing_without_an_id_is_no_content(body: object) -> None:
     ],
 )
 def test_a_report_tells_its_status(body: object, status: str) -> None:
-    assert read_report_status(encoded(body)) == status
+    assert status_of(encoded(body)) == status
 
 
 def test_a_report_may_leave_out_its_number_but_not_bear_anothers() -> None:
@@ -553,7 +557,7 @@ def test_a_report_may_leave_out_its_number_but_not_bear_anothers() -> None:
 @pytest.mark.parametrize("body", [{}, {"status": None}, {"status": 2}, {"status": ["done"]}])
 def test_a_report_without_a_status_is_no_content(body: object) -> None:
     with pytest.raises(NotContentError, match="status"):
-        read_report_status(encoded(body))
+        status_of(encoded(body))
 
 
 @pytest.mark.parametrize(

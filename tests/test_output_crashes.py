@@ -16,14 +16,14 @@ import pytest
 
 from runner.errors import StorageError
 from runner.jobs.model import FileRecord
-from runner.output import Derivation, Disk, Output, record_path
+from runner.output import Derivation, Disk, Output
 from tests.readers import Whole, length
 
 T = TypeVar("T")
 
 NIGHT = date(2026, 11, 24)
-JSON = record_path(NIGHT, "acme", "payroll-290.json")
-CSV = record_path(NIGHT, "acme", "payroll-290.csv")
+JSON = "2026-11-24/acme/payroll-290.json"
+CSV = "2026-11-24/acme/payroll-290.csv"
 TABLE = b"id\n1\n"
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from runner.errors import LockHeldError, ManifestError, RunnerError, StorageError
 from runner.jobs.model import ErrorCode, Flag, Job, State
 from runner.summary.document import document_pieces, encode, run_document
 from runner.summary.exitcode import exit_code
@@ -207,36 +206,32 @@ WAITING = export(state=State.RETRIED)
 
 
 @pytest.mark.parametrize(
-    "jobs, problems, reason, errors, code",
+    "jobs, problems, reason, code",
     [
-        ([], [], None, [], 0),
-        ([export()], [], None, [], 0),
-        ([export(flags=frozenset({Flag.ADOPTED, Flag.FOREIGN}))], [], None, [], 0),
-        ([export(state=State.SKIPPED, flags=frozenset({Flag.EMPTY}))], [], None, [], 0),
-        ([export()], [], "deadline", [], 0),
-        ([export(flags=frozenset({Flag.DUPLICATE}))], [], None, [], 3),
-        ([export(flags=frozenset({Flag.EMPTY}))], [], None, [], 3),
-        ([export(flags=frozenset({Flag.DERIVED}))], [], None, [], 3),
-        ([FAILED], [], None, [], 3),
-        ([export()], [PROBLEM], None, [], 3),
-        ([FAILED, WAITING], [PROBLEM], "deadline", [], 4),
-        ([WAITING], [], "storage", [], 6),
-        ([WAITING], [], None, [StorageError("disk full")], 6),
-        ([WAITING], [], None, [StorageError("disk full"), LockHeldError("held")], 5),
-        ([], [], None, [LockHeldError("held"), ManifestError(["a fault"])], 2),
-        ([], [], None, [ManifestError(["a fault"]), RunnerError("?")], 1),
-        ([], [], None, [StorageError("disk full"), KeyError("a bug")], 1),
-        ([WAITING], [], "internal", [], 1),
-        ([WAITING], [], "SIGTERM", [KeyError("a bug")], 143),
-        ([WAITING], [], "SIGHUP", [], 143),
-        ([FAILED], [], "SIGINT", [], 130),
-        ([FAILED], [], "a reason of a later version", [], 3),
+        ([], [], None, 0),
+        ([export()], [], None, 0),
+        ([export(flags=frozenset({Flag.ADOPTED, Flag.FOREIGN}))], [], None, 0),
+        ([export(state=State.SKIPPED, flags=frozenset({Flag.EMPTY}))], [], None, 0),
+        ([export()], [], "deadline", 0),
+        ([export(flags=frozenset({Flag.DUPLICATE}))], [], None, 3),
+        ([export(flags=frozenset({Flag.EMPTY}))], [], None, 3),
+        ([export(flags=frozenset({Flag.DERIVED}))], [], None, 3),
+        ([FAILED], [], None, 3),
+        ([export()], [PROBLEM], None, 3),
+        ([FAILED, WAITING], [PROBLEM], "deadline", 4),
+        ([WAITING], [], "storage", 6),
+        ([WAITING], [], "internal", 1),
+        ([WAITING], [], "SIGTERM", 143),
+        ([WAITING], [], "stale", 5),
+        ([WAITING], [], "SIGHUP", 143),
+        ([FAILED], [], "SIGINT", 130),
+        ([FAILED], [], "a reason of a later version", 3),
     ],
 )
 def test_the_exit_code_is_the_first_that_holds(
-    jobs: list[Job], problems: list[Problem], reason: str | None, errors: list[BaseException], code: int
+    jobs: list[Job], problems: list[Problem], reason: str | None, code: int
 ) -> None:
-    assert exit_code(jobs=jobs, problems=problems, reason=reason, errors=errors) == code
+    assert exit_code(jobs=jobs, problems=problems, reason=reason) == code
 
 
 def test_a_night_without_a_name_for_its_tenant_says_so() -> None:

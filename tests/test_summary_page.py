@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from runner.jobs.model import TAKEN_UP_AGAIN, ErrorCode, Flag, State
 from runner.summary.facts import ACTIONS
 from runner.summary.night import Night, Problem, TenantInfo
-from runner.summary.page import page, page_pieces, verdict_line
+from runner.summary.page import page_pieces, verdict_line
 from runner.summary.texts import LANGUAGES, Language, Phrasebook
 from tests.summary_samples import PARIS, export, good_night, large_night, night, report, troubled_night
 
@@ -67,8 +67,12 @@ class Page(HTMLParser):
         return " ".join(self.sections.get(name, []))
 
 
+def html_of(told: Night, language: Language = "fr") -> str:
+    return b"".join(page_pieces(told, language)).decode()
+
+
 def read(told: Night, language: Language = "fr") -> Page:
-    return Page(page(told, language))
+    return Page(html_of(told, language))
 
 
 def plain(text: str) -> str:
@@ -159,7 +163,7 @@ def test_hostile_words_stay_words() -> None:
         notices=(hostile, "\udcff"),
         tenants=(TenantInfo(name="acme", label=hostile, dossier=hostile, owner=hostile),),
     )
-    html = page(told, "fr")
+    html = html_of(told, "fr")
     shown = Page(html)
     html.encode("utf-8")
     assert "<script" not in html

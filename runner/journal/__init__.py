@@ -12,20 +12,17 @@ from runner.journal.protocol import (
     StaleHolderError,
     happened,
 )
-from runner.journal.reader import JournalReader, Meta
+from runner.journal.reader import JournalReader
 from runner.journal.reads import NightRow
-from runner.journal.rows import FileRow
 from runner.journal.sqlite import SqliteJournal
 
 hold = SqliteJournal.hold
 
 __all__ = [
     "EventRow",
-    "FileRow",
     "Happened",
     "Journal",
     "JournalReader",
-    "Meta",
     "NightRow",
     "Spend",
     "SqliteJournal",

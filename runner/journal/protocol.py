@@ -164,6 +164,3 @@ class Journal(Protocol):
 
     async def events(self, job_id: int) -> list[EventRow]:
         """All that happened to one job, in order."""
-
-    async def last_night(self) -> date | None:
-        """The latest batch date that was started."""

@@ -56,13 +56,6 @@ SELECT json_group_array(job_id) FROM nights_of_jobs WHERE night = :night
 -- name: events_of_job
 SELECT at_seconds, night, name, state, note, epoch FROM events WHERE job_id = :job_id ORDER BY id
 
--- name: files
--- Every file that is in its place, with the job it belongs to. The snapshot is the one place that knows.
-SELECT jobs.id, jobs.tenant, jobs.name, jobs.domain, file.value
-FROM jobs, json_each(jobs.snapshot, '$.files') AS file
-WHERE json_extract(file.value, '$.placed')
-ORDER BY jobs.id, file.key
-
 -- ── writing jobs ────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: create

@@ -5,29 +5,18 @@ Owns a connection that cannot change anything. Must not take the lock, nor wait 
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from runner.jobs.model import Job
-from runner.journal import reads, rows
+from runner.journal import reads
 from runner.journal.database import open_for_reading, telling
 from runner.journal.protocol import EventRow
-from runner.journal.queries import QUERIES
 from runner.journal.reads import NightRow
-from runner.journal.rows import FileRow
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """How often the journal was taken, and the format of its tables."""
-
-    epoch: int
-    schema_version: int
 
 
 class JournalReader:
@@ -84,20 +73,6 @@ class JournalReader:
     def events(self, job_id: int) -> list[EventRow]:
         """All that happened to one job, in order."""
         return self._read(lambda connection: reads.events(connection, job_id))
-
-    def files(self) -> list[FileRow]:
-        """Every file that the journal says is in its place."""
-        return self._read(lambda connection: rows.files_from(connection.execute(QUERIES["files"])))
-
-    def meta(self) -> Meta:
-        """What the journal says of itself."""
-
-        def read(connection: sqlite3.Connection) -> Meta:
-            (epoch,) = connection.execute(QUERIES["epoch"]).fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            return Meta(epoch, version)
-
-        return self._read(read)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with telling(self._path):

@@ -8,7 +8,6 @@ template: that comes from the manifest.
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -20,7 +19,6 @@ from runner.collector import uncollected
 from runner.jobs.model import (
     ErrorCode,
     ExportSpec,
-    FileRecord,
     Identity,
     Job,
     ReportSpec,
@@ -59,7 +57,6 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
 _decode_export = msgspec.json.Decoder(ExportSpec).decode
 _decode_report: Callable[[str], Any] = msgspec.json.Decoder(_StoredReport).decode
-_decode_file = msgspec.json.Decoder(FileRecord).decode
 _decode_numbers = msgspec.json.Decoder(frozenset[int]).decode
 _asdict = msgspec.structs.asdict
 _astuple = msgspec.structs.astuple
@@ -194,23 +191,4 @@ def events_from(rows: Iterable[tuple[float, str, str, str | None, str, int]]) ->
             epoch=epoch,
         )
         for at, night, name, state, note, epoch in rows
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file that is in its place, and whose it is."""
-
-    job_id: int
-    tenant: str
-    name: str
-    domain: str
-    record: FileRecord
-
-
-def files_from(rows: Iterable[tuple[int, str, str, str, str]]) -> list[FileRow]:
-    """Files as values."""
-    return [
-        FileRow(job_id, tenant, name, domain, _decode_file(text))
-        for job_id, tenant, name, domain, text in rows
     ]

@@ -293,10 +293,6 @@ class SqliteJournal:
         """See `Journal.unclosed_nights`."""
         return await self._writer.do(reads.unclosed_nights, Need.NOTHING)
 
-    async def last_night(self) -> date | None:
-        """See `Journal.last_night`."""
-        return await self._writer.do(reads.last_night, Need.NOTHING)
-
     # ── by name ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _rows(self, query: str, values: Mapping[str, Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -57,7 +57,7 @@ def read_template_id(body: bytes) -> int:
     return id_of(bare.decode()) if bare.isdigit() else read_created_id(body)
 
 
-def read_report_status(body: bytes, report_id: int | None = None) -> str:
+def read_report_status(body: bytes, report_id: int) -> Literal["pending", "done", "error"]:
     """pending, done or error. A status that the guide does not name is read as pending: its end is still to come.
 
     Args:
@@ -69,12 +69,13 @@ def read_report_status(body: bytes, report_id: int | None = None) -> str:
     """
     document = v4_object_of(body)
     id_, status = field(document, "id"), field(document, "status")
-    if report_id is not None and id_ is not None and id_of(id_) != report_id:
+    if id_ is not None and id_of(id_) != report_id:
         raise NotContentError("another report than the one asked for")
     if not isinstance(status, str):
         raise NotContentError(expected("a report's status"))
-    status = status.casefold()
-    return status if status in ("done", "error") else "pending"
+    if status.casefold() == "done":
+        return "done"
+    return "error" if status.casefold() == "error" else "pending"
 
 
 def check_report_content(head: bytes, size_bytes: int, headers: Mapping[str, str], format_: str) -> None:

@@ -13,7 +13,7 @@ file records, nor how bytes arrive. Nothing waits for the disk on the event loop
 """
 
 from runner.output.disk import Disk
-from runner.output.names import record_path, sha256sums
+from runner.output.names import sha256sums
 from runner.output.quarantine import KEPT_BYTES, Quarantine
 from runner.output.spool import Derivation, Part, Reader, Spool, Spooled, TooLargeError
 from runner.output.store import ANSWERS_AT_THE_DISK, InTheWayError, Output, PlaceResult
@@ -35,6 +35,5 @@ __all__ = [
     "Spool",
     "Spooled",
     "TooLargeError",
-    "record_path",
     "sha256sums",
 ]

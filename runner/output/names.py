@@ -79,15 +79,6 @@ def place_of(path: str) -> Place:
     return data_place(night, tenant, filename)
 
 
-def record_path(night: date, tenant: str, filename: str) -> str:
-    """The path of a data file as records hold it, relative to the output directory.
-
-    Raises:
-        ValueError: one of the names is not ours.
-    """
-    return data_place(night, tenant, filename).path
-
-
 def temporary_name(filename: str, number: int) -> str:
     """A name beside `filename`: hidden, and told from anything else by its pattern. One number makes one name."""
     return f".{filename}.{number % (1 << 64):016x}.part"

@@ -213,10 +213,6 @@ class Spool(Generic[R]):
             fd = self._fd
             return await self._offload(lambda: self._disk.read_at(fd, most_bytes, 0))
 
-    async def discard(self) -> None:
-        """Forget the download and remove what was written of it."""
-        await self._offload(self._drop)
-
     def _take(self) -> list[bytes]:
         """Write, hash and read the bytes at hand; they come back."""
         chunks, size_bytes = self._chunks, self._chunks_bytes

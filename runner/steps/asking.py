@@ -183,7 +183,4 @@ async def poll_report(job: m.Job, tools: Tools) -> Outcome:
         if refusal.code != "not_found":
             raise
         return Outcome((ev.ReportLost(),))
-    status = lucca.read_report_status(answer.body, job.remote_ids[-1])
-    return Outcome(
-        (ev.ReportPolled("done" if status == "done" else "error" if status == "error" else "pending"),)
-    )
+    return Outcome((ev.ReportPolled(lucca.read_report_status(answer.body, job.remote_ids[-1])),))

@@ -6,7 +6,7 @@ Plain values in, text out: nothing here stores, sends or reads a clock; its own 
 from runner.summary.document import BEGINNING_BYTES, document_pieces, encode, run_document, says_running
 from runner.summary.exitcode import exit_code
 from runner.summary.night import Night, Outcome, Problem, TenantInfo, counts, outcome
-from runner.summary.page import page, page_pieces, verdict_line
+from runner.summary.page import page_pieces, verdict_line
 from runner.summary.schema import run_schema
 from runner.summary.story import StatusTable, status_table, story
 from runner.summary.texts import LANGUAGES, Language
@@ -25,7 +25,6 @@ __all__ = [
     "encode",
     "exit_code",
     "outcome",
-    "page",
     "page_pieces",
     "run_document",
     "run_schema",

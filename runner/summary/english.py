@@ -266,8 +266,6 @@ WORDS = {
     "event.failed": "Failed.",
     "event.reopened": "Another run takes this job up again.",
     "event.retried": "A person asked for another try; requests are counted anew.",
-    "event.redone": "A person asked for it to be made anew.",
-    "event.acknowledged": "A person has seen and accepted it.",
     "event.skipped": "A person decided to set it aside.",
     "stands.pending": "Nothing has been asked of Lucca yet.",
     "stands.triggered": "A request has just left; its answer is awaited.",

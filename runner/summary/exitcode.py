@@ -3,13 +3,11 @@
 from collections.abc import Container, Sequence
 from typing import Final
 
-from runner.errors import RunnerError
 from runner.jobs.model import Job
 from runner.summary.night import Problem
 
 OK: Final = 0
 INTERNAL: Final = 1
-USAGE: Final = 2
 NEEDS_A_PERSON: Final = 3
 UNFINISHED: Final = 4
 LOCKED: Final = 5
@@ -17,8 +15,8 @@ STORAGE: Final = 6
 SIGINT: Final = 130
 SIGTERM: Final = 143
 
-PRECEDENCE: Final = (SIGINT, SIGTERM, INTERNAL, USAGE, LOCKED, STORAGE, UNFINISHED, NEEDS_A_PERSON)
-"""Of several, the first."""
+PRECEDENCE: Final = (SIGINT, SIGTERM, INTERNAL, LOCKED, STORAGE, UNFINISHED, NEEDS_A_PERSON)
+"""Of several, the first. What stops a command before its night begins (2, 5) is told by its error, see `errors`."""
 
 _OF_REASON: Final = {
     "SIGINT": SIGINT,
@@ -38,7 +36,6 @@ def exit_code(
     alone: Container[int] = (),
     problems: Sequence[Problem] = (),
     reason: str | None = None,
-    errors: Sequence[BaseException] = (),
 ) -> int:
     """The code to exit with.
 
@@ -47,10 +44,8 @@ def exit_code(
         alone: the numbers of those that no run goes on with by itself: one that is unfinished waits for a person.
         problems: faults of the manifest, those of the selected tenants.
         reason: why the run stopped early, as in `Night.reason`.
-        errors: what stopped the command, if anything did.
     """
     found = {_OF_REASON.get(reason, OK) if reason else OK}
-    found |= {error.exit_code if isinstance(error, RunnerError) else INTERNAL for error in errors}
     unfinished = [job.id for job in jobs if not job.finished]
     if any(id_ not in alone for id_ in unfinished):
         found.add(UNFINISHED)

@@ -274,8 +274,6 @@ WORDS = {
     "event.failed": "Échec.",
     "event.reopened": "Un nouveau passage reprend ce travail.",
     "event.retried": "Une personne a demandé de recommencer ; les demandes sont comptées à neuf.",
-    "event.redone": "Une personne a demandé de le refaire.",
-    "event.acknowledged": "Une personne l'a vu et accepté.",
     "event.skipped": "Une personne a décidé de le laisser de côté.",
     "stands.pending": "Rien n'a encore été demandé à Lucca.",
     "stands.triggered": "Une demande vient de partir ; sa réponse est attendue.",

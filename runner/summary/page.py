@@ -139,11 +139,6 @@ def page_pieces(night: Night, language: Language) -> Iterator[bytes]:
         yield text.encode("utf-8", "replace")
 
 
-def page(night: Night, language: Language) -> str:
-    """The same as text."""
-    return b"".join(page_pieces(night, language)).decode()
-
-
 def verdict_line(night: Night, language: Language) -> str:
     """The night in one line of text, for a terminal or a notice."""
     return " ".join(verdict(night, Phrasebook(language, night.timezone)))

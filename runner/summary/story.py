@@ -4,7 +4,7 @@ Why a job waits is asked of `jobs.agenda`, never guessed here, so that the story
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -17,7 +17,7 @@ from runner.jobs.events import Failed
 from runner.jobs.model import ExportSpec, Job, State
 from runner.summary import facts
 from runner.summary.document import entry_count, placed_files
-from runner.summary.night import TenantInfo, ordered
+from runner.summary.night import ordered
 from runner.summary.texts import Language, Phrasebook
 
 _INDENT = "  "
@@ -59,7 +59,7 @@ def story(
     *,
     now: Instant,
     timezone: ZoneInfo,
-    policy: Policy | None = None,
+    policy: Policy,
 ) -> str:
     """One job's story: what happened, where it stands, what comes next, and what a person has to do.
 
@@ -69,10 +69,9 @@ def story(
         language: of the words.
         now: the moment, to say how long it still waits.
         timezone: of the times.
-        policy: the waiting rules; the defaults if None.
+        policy: the waiting rules.
     """
     words = Phrasebook(language, timezone)
-    policy = policy or Policy()
     parts = [
         _head(job, words),
         _part(words("story.happened"), _happened(events, words)),
@@ -83,26 +82,19 @@ def story(
     return "\n\n".join(parts) + "\n"
 
 
-def status_table(
-    jobs: Iterable[Job],
-    language: Language,
-    *,
-    timezone: ZoneInfo,
-    tenants: Mapping[str, TenantInfo] | None = None,
-) -> StatusTable:
+def status_table(jobs: Iterable[Job], language: Language, *, timezone: ZoneInfo) -> StatusTable:
     """One row for each job: client, job, due, state, since when, remarks."""
     words = Phrasebook(language, timezone)
     columns = ("client", "job", "due", "state", "since", "remarks")
-    rows = tuple(_status_row(job, words, tenants or {}) for job in ordered(list(jobs)))
+    rows = tuple(_status_row(job, words) for job in ordered(list(jobs)))
     return StatusTable(tuple(words(f"status.{column}") for column in columns), rows)
 
 
-def _status_row(job: Job, words: Phrasebook, tenants: Mapping[str, TenantInfo]) -> tuple[str, ...]:
-    info = tenants.get(job.spec.tenant)
+def _status_row(job: Job, words: Phrasebook) -> tuple[str, ...]:
     since = words.local(job.history[-1].at).strftime("%Y-%m-%d %H:%M") if job.history else ""
     told = [words(f"{key}.title") for key in facts.issues(job)] + _quiet_flags(job, words)
     return (
-        (info and info.label) or job.spec.tenant,
+        job.spec.tenant,
         job.label,
         job.spec.due.isoformat(),
         facts.where(job, words, running=True),
