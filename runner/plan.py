@@ -21,6 +21,8 @@ MOST_MISSED: Final = 31
 """How many missed dates of one report are made up for."""
 _YEAR_DAYS: Final = 366
 
+Entry = ExportEntry | ReportEntry
+
 
 class Planned(Struct, frozen=True, gc=False):
     """A spec and the tenant whose key and budget it uses."""
@@ -39,7 +41,7 @@ def plan(manifest: Manifest, batch_date: date) -> tuple[Planned, ...]:
     places: dict[Identity, str] = {}
     faults: list[str] = []
     for tenant in manifest.tenants:
-        entries: tuple[ExportEntry | ReportEntry, ...] = (*tenant.exports, *tenant.reports)
+        entries: tuple[Entry, ...] = (*tenant.exports, *tenant.reports)
         for entry in entries:
             spec = _spec(tenant, entry, batch_date)
             if spec is None:
@@ -121,7 +123,29 @@ def missed_reports(
                 yield Planned(tenant, _report(tenant, entry, due))
 
 
-def entry_of(tenant: Tenant, spec: Spec) -> ExportEntry | ReportEntry | None:
+def by_domain(manifest: Manifest) -> dict[str, list[Tenant]]:
+    """The tenants of each host, in the order of the manifest."""
+    found: dict[str, list[Tenant]] = {}
+    for tenant in manifest.tenants:
+        found.setdefault(tenant.domain, []).append(tenant)
+    return found
+
+
+def budgets(manifest: Manifest, requests_per_minute: int) -> dict[str, int]:
+    """Of each host the least that any of its tenants asks for, though that one may have no job tonight.
+
+    Args:
+        manifest: the tenants.
+        requests_per_minute: of a tenant that names none.
+    """
+    found: dict[str, int] = {}
+    for tenant in manifest.tenants:
+        own = tenant.requests_per_minute or requests_per_minute
+        found[tenant.domain] = min(own, found.get(tenant.domain, own))
+    return found
+
+
+def entry_of(tenant: Tenant, spec: Spec) -> Entry | None:
     """The manifest's entry that an earlier night's job came from, or None where it is gone.
 
     Of several exports of one configuration it is the one of that name; or where that was changed, the one that gives
@@ -137,23 +161,19 @@ def entry_of(tenant: Tenant, spec: Spec) -> ExportEntry | ReportEntry | None:
     return next((e for e in tenant.reports if e.name == spec.name), None)
 
 
-def owner_of(sharing: Iterable[Tenant], spec: Spec, *, begun: bool) -> Tenant | None:
-    """Of the tenants of its host the one that goes on with an earlier night's job, the one of its name first.
+def owner_of(sharing: Iterable[Tenant], spec: Spec, *, begun: bool) -> tuple[Tenant, Entry] | None:
+    """Of the tenants of its host the one that goes on with an earlier night's job, its own one first; with its entry.
 
     Args:
         sharing: the tenants of its host.
         spec: what it wants.
         begun: whether it was asked for already, or found. If not, a `since` that was moved meanwhile holds for it.
     """
-    own_first = sorted(sharing, key=lambda tenant: tenant.name != spec.tenant)
-    return next(
-        (
-            tenant
-            for tenant in own_first
-            if entry_of(tenant, spec) is not None and (begun or _is_ours(tenant, spec))
-        ),
-        None,
-    )
+    for tenant in sorted(sharing, key=lambda tenant: tenant.name != spec.tenant):
+        entry = entry_of(tenant, spec)
+        if entry is not None and (begun or _is_ours(tenant, spec)):
+            return tenant, entry
+    return None
 
 
 def _is_ours(tenant: Tenant, spec: Spec) -> bool:
@@ -161,7 +181,7 @@ def _is_ours(tenant: Tenant, spec: Spec) -> bool:
     return not isinstance(spec, ExportSpec) or tenant.since is None or spec.ends_at >= tenant.since
 
 
-def refreshed(tenant: Tenant, entry: ExportEntry | ReportEntry, spec: Spec, *, asked: bool) -> Spec:
+def refreshed(tenant: Tenant, entry: Entry, spec: Spec, *, asked: bool) -> Spec:
     """An earlier night's spec with what the manifest says today; its end or due date stays, being what it is.
 
     Args:
@@ -190,7 +210,7 @@ def _period(spec: ReportSpec) -> tuple[date | None, date | None]:
     return spec.starts_on, spec.ends_on
 
 
-def _spec(tenant: Tenant, entry: ExportEntry | ReportEntry, batch_date: date) -> Spec | None:
+def _spec(tenant: Tenant, entry: Entry, batch_date: date) -> Spec | None:
     if isinstance(entry, ReportEntry):
         due = entry.due.latest(batch_date)
         return None if due is None else _report(tenant, entry, due)

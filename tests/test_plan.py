@@ -11,7 +11,16 @@ from msgspec.structs import replace
 from runner.errors import ManifestError
 from runner.jobs.model import ExportSpec, ReportSpec, TemplateBody, TemplateId
 from runner.manifest import Manifest, load_manifest
-from runner.plan import MOST_MISSED, entry_of, missed_reports, owner_of, plan, refreshed, twins_to_come
+from runner.plan import (
+    MOST_MISSED,
+    budgets,
+    entry_of,
+    missed_reports,
+    owner_of,
+    plan,
+    refreshed,
+    twins_to_come,
+)
 
 NIGHT = date(2026, 11, 24)
 HEAD = "version: 1\ntenants:\n"
@@ -300,10 +309,10 @@ def test_a_since_that_was_moved_holds_for_what_was_not_begun(tmp_path: Path) -> 
     """Triggering is not undone. What was triggered is followed to its end."""
     manifest = manifest_of(tmp_path, PAYROLL)
     (tenant,), (spec,) = manifest.tenants, exports_of(manifest, NIGHT)
-    assert owner_of([tenant], spec, begun=False) is tenant
+    assert owner_of([tenant], spec, begun=False) == (tenant, tenant.exports[0])
     moved = replace(tenant, since=spec.ends_at + timedelta(days=1))
     assert owner_of([moved], spec, begun=False) is None
-    assert owner_of([moved], spec, begun=True) is moved
+    assert owner_of([moved], spec, begun=True) == (moved, moved.exports[0])
     assert owner_of([replace(tenant, since=spec.ends_at)], spec, begun=False) is not None
     assert owner_of([replace(tenant, since=None)], spec, begun=False) is not None
 
@@ -335,3 +344,13 @@ def test_every_night_has_the_latest_of_each_entry_and_never_one_of_the_future(
     for p in planned:
         assert night - timedelta(days=31) <= p.spec.due <= night
         assert not isinstance(p.spec, ExportSpec) or p.spec.ends_at <= p.spec.due
+
+
+def test_of_tenants_that_share_a_host_the_least_budget_holds_for_all_though_its_own_is_not_due(
+    tmp_path: Path,
+) -> None:
+    other = ACME.replace("name: acme", "name: acme-later") + "    requests_per_minute: 5\n"
+    literal = "    exports: [{name: payroll, configuration_id: 4, ends_at: monday, due: 2999-01-01}]\n"
+    manifest = manifest_of(tmp_path, PAYROLL + other + literal)
+    assert [p.tenant.name for p in plan(manifest, NIGHT)] == ["acme"]
+    assert budgets(manifest, 25) == {"acme.ilucca.net": 5}

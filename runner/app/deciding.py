@@ -10,16 +10,16 @@ from pathlib import Path
 
 import anyio
 
-from runner.app.selection import Selection
+from runner.app.selection import Selection, tenant_and_name
 from runner.app.setup import batch_date, manifest_of, settings_of
-from runner.app.stores import hold_journal, policy_of, read_journal
+from runner.app.stores import hold_journal, jobs_named, policy_of, read_journal
 from runner.app.tell import answer, say
 from runner.clock import Instant, SystemClock
 from runner.errors import UsageError
 from runner.jobs.agenda import elapsed_seconds, free_at
 from runner.jobs.events import Retried, Skipped
 from runner.jobs.machine import advance, stamp
-from runner.jobs.model import ErrorCode, Identity, Job, State
+from runner.jobs.model import Identity, Job, State
 from runner.journal import Journal, happened
 from runner.settings import Settings
 
@@ -52,15 +52,18 @@ def retry(
         tags = {tenant.name: tenant.tags for tenant in manifest_of(settings).tenants}
     with read_journal(settings) as journal:
         jobs = journal.jobs()
-        # What run.json of that date tells: what was due on it, and what a run of it worked on.
-        worked_on = journal.jobs(night=night) if date_text else jobs
-    known = [job.spec for job in jobs]
-    named = [j.spec.identity for j in jobs if j.state is State.SKIPPED and j.label in selection.only]
-    selection.refuse_unknown(known)
-    if not any(selection.takes(s.tenant, s.name, s.kind, tags.get(s.tenant, ())) for s in known):
+        worked_on = {job.id for job in journal.jobs(night=night)} if date_text else set()
+    selection.refuse_unknown(job.spec for job in jobs)
+    chosen = [job for job in jobs if selection.takes(job.spec, tags.get(job.spec.tenant, ()))]
+    if not chosen:
         raise UsageError("the selection matches no job of the journal; `runner status` shows what there is")
-    numbers = {job.id for job in worked_on}
-    retried = anyio.run(_retry, settings, selection, tags, named, reason, night, numbers)
+    if date_text:
+        # What run.json of that date tells: what was due on it, and what a run of it worked on.
+        chosen = [job for job in chosen if job.spec.due == night or job.id in worked_on]
+    # A skipped one only where it is named in full.
+    skipped = [job for job in chosen if job.state is State.SKIPPED and job.label in selection.only]
+    failed = [job for job in chosen if job.state is State.FAILED]
+    retried = anyio.run(_retry, settings, [*failed, *skipped], reason)
     if as_json:
         answer({"retried": retried})
     if not retried:
@@ -70,25 +73,15 @@ def retry(
     return 0
 
 
-async def _retry(
-    settings: Settings,
-    selection: Selection,
-    tags: dict[str, tuple[str, ...]],
-    skipped: list[Identity],
-    reason: str,
-    night: date,
-    numbers: set[int],
-) -> list[str]:
+async def _retry(settings: Settings, chosen: list[Job], reason: str) -> list[str]:
     now = SystemClock().now()
     retried: list[str] = []
+    states = {job.spec.identity: job.state for job in chosen}
     async with hold_journal(settings) as journal:
-        set_aside = [j for j in (await journal.find(skipped)).values() if j.state is State.SKIPPED]
-        for job in (*await journal.failed_with(list(ErrorCode)), *set_aside):
-            spec = job.spec
-            chosen = selection.takes(spec.tenant, spec.name, spec.kind, tags.get(spec.tenant, ()))
-            if chosen and (job.id in numbers or spec.due == night):
+        for identity, job in (await journal.find(list(states))).items():
+            if job.state is states[identity]:  # else somebody was quicker
                 await _decide(journal, job, Retried(stamp(now)), reason, settings, now)
-                retried.append(f"{job.label} of {spec.due.isoformat()}")
+                retried.append(f"{job.label} of {job.spec.due.isoformat()}")
     return retried
 
 
@@ -104,15 +97,11 @@ async def _decide(
 def skip(flags: dict[str, str], label: str, date_text: str | None, *, reason: str, as_json: bool) -> int:
     """`runner skip TENANT/JOB`: nobody minds this job any more. Sends nothing."""
     settings = settings_of(flags)
-    tenant, slash, name = label.partition("/")
-    if not (tenant and slash and name):
-        raise UsageError(f"{label}: name the job as TENANT/JOB")
+    tenant, name = tenant_and_name(label)
     due = batch_date(date_text, settings) if date_text else None
     with read_journal(settings) as journal:
-        known = journal.jobs(tenant=tenant, name=name)
+        known = jobs_named(journal, tenant, name)
         worked_on = {job.id for job in journal.jobs(night=due)} if due else set()
-    if not known:
-        raise UsageError(f"{label}: the journal knows no such job; `runner status` shows what there is")
     # As `retry` has it: what was due on that date, else what a run of it worked on.
     jobs = [j for j in known if due in (None, j.spec.due)] or [j for j in known if j.id in worked_on]
     open_ = [job for job in jobs if not job.settled]

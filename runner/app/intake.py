@@ -20,7 +20,7 @@ from runner.jobs import model as m
 from runner.journal import Journal
 from runner.manifest import Manifest, Tenant
 from runner.output import Output
-from runner.plan import Planned, entry_of, missed_reports, owner_of, refreshed
+from runner.plan import Planned, by_domain, entry_of, missed_reports, owner_of, refreshed
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -119,8 +119,7 @@ def _split(planned: Iterable[Planned], selection: Selection) -> tuple[list[Plann
     chosen: list[Planned] = []
     others: list[Planned] = []
     for p in planned:
-        takes = selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)
-        (chosen if takes else others).append(p)
+        (chosen if selection.takes(p.spec, p.tenant.tags) else others).append(p)
     return chosen, others
 
 
@@ -131,11 +130,8 @@ async def _missed(
     if not reports:
         return []
     first_nights = await journal.first_nights(reports, night)
-    return [
-        p
-        for p in missed_reports(manifest, night, first_nights)
-        if selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)
-    ]
+    missed = missed_reports(manifest, night, first_nights)
+    return [p for p in missed if selection.takes(p.spec, p.tenant.tags)]
 
 
 async def _due(
@@ -178,26 +174,23 @@ async def _earlier(
         )
         if job.id not in due
     }
-    tenants: dict[str, list[Tenant]] = {}
-    for tenant in manifest.tenants if jobs else ():
-        tenants.setdefault(tenant.domain, []).append(tenant)
+    sharing = by_domain(manifest) if jobs else {}
     at_fault = {problem.tenant for problem in manifest.problems}
     found: list[Candidate] = []
     unchosen: list[m.Job] = []
     alone: list[tuple[m.Job, bool]] = []
     for job in jobs.values():
         spec = job.spec
-        sharing, begun = tenants.get(spec.domain, ()), bool(job.triggers or job.remote_ids)
-        owner = owner_of(sharing, spec, begun=begun)
+        tenants = sharing.get(spec.domain, ())
+        owner = owner_of(tenants, spec, begun=job.begun)
         if owner is None:
             # What was downloaded is only not looked at any more.
             if job.state is not m.State.DOWNLOADED and spec.tenant not in at_fault:
-                alone.append((job, owner_of(sharing, spec, begun=True) is None))
+                alone.append((job, owner_of(tenants, spec, begun=True) is None))
             continue
-        entry = entry_of(owner, spec)
-        assert entry is not None  # noqa: S101 - just found
-        if selection.takes(owner.name, entry.name, spec.kind, owner.tags):
-            found.append(Candidate(owner, job))
+        tenant, entry = owner
+        if selection.takes_entry(tenant.name, entry.name, spec.kind, tenant.tags):
+            found.append(Candidate(tenant, job))
         else:
             unchosen.append(job)
     return found, unchosen, alone

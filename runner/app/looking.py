@@ -3,9 +3,9 @@
 from datetime import date
 from typing import Any
 
-from runner.app.selection import Selection
+from runner.app.selection import Selection, tenant_and_name
 from runner.app.setup import batch_date, settings_of
-from runner.app.stores import output_of, policy_of, read_journal
+from runner.app.stores import jobs_named, output_of, policy_of, read_journal
 from runner.app.tell import answer, counted, say, table
 from runner.clock import SystemClock
 from runner.errors import UsageError
@@ -42,14 +42,12 @@ def status(flags: dict[str, str], selection: Selection, date_text: str | None, *
 def explain(flags: dict[str, str], label: str, date_text: str | None, *, as_json: bool) -> int:
     """`runner explain TENANT/JOB`: one job's story."""
     settings = settings_of(flags)
-    tenant, slash, name = label.partition("/")
-    if not (tenant and slash and name):
-        raise UsageError(f"{label}: name the job as TENANT/JOB")
+    tenant, name = tenant_and_name(label)
     latest = batch_date(date_text, settings) if date_text else date.max
     with read_journal(settings) as journal:
-        jobs = [job for job in journal.jobs(tenant=tenant, name=name) if job.spec.due <= latest]
+        jobs = [job for job in jobs_named(journal, tenant, name) if job.spec.due <= latest]
         if not jobs:
-            raise UsageError(f"{label}: the journal knows no such job; `runner status` shows what there is")
+            raise UsageError(f"{label}: none was due by {latest}; leave --date out for the latest")
         job = max(jobs, key=lambda job: (job.spec.due, job.id))
         events = journal.events(job.id)
     now, language = SystemClock().now(), settings.language
@@ -115,7 +113,7 @@ def _document(job: Job, night: date, settings: Settings) -> dict[str, Any]:
 
 def _chosen(journal: JournalReader, night: date | None, selection: Selection) -> list[Job]:
     jobs = journal.jobs(night=night)
-    chosen = [j for j in jobs if selection.takes(j.spec.tenant, j.spec.name, j.spec.kind, ())]
+    chosen = [job for job in jobs if selection.takes(job.spec, ())]
     if selection.only:
         selection.refuse_unknown(job.spec for job in (jobs if night is None else journal.jobs()))
     if not chosen and not selection.everything:

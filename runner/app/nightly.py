@@ -29,7 +29,7 @@ from runner.jobs.agenda import Policy
 from runner.journal import Journal, StaleHolderError
 from runner.manifest import Manifest, Problem, Tenant
 from runner.output import Output, PlaceError, sha256sums
-from runner.plan import Planned, plan
+from runner.plan import Planned, budgets, plan
 from runner.summary import (
     BEGINNING_BYTES,
     Language,
@@ -179,11 +179,7 @@ class Nightly:
     def exit_code(self) -> int:
         """Of the selected jobs as they stand."""
         takes, tags = self._order.selection.takes, {t.name: t.tags for t in self._order.manifest.tenants}
-        chosen = [
-            job
-            for job in self.jobs()
-            if takes(job.spec.tenant, job.spec.name, job.spec.kind, tags.get(job.spec.tenant, ()))
-        ]
+        chosen = [job for job in self.jobs() if takes(job.spec, tags.get(job.spec.tenant, ()))]
         return exit_code(jobs=chosen, alone=self._alone, problems=self.problems(), reason=self._stopped)
 
     def problems(self) -> list[Problem]:
@@ -314,7 +310,7 @@ class Nightly:
             sender=ports.sender,
             output=ports.output,
             memory=JournalMemory(ports.journal, await ports.journal.traits()),
-            client=partial(self._client, self._budgets(), spent),
+            client=partial(self._client, budgets(order.manifest, order.requests_per_minute), spent),
             policy=order.policy,
             limits=order.limits,
             night=order.date,
@@ -326,20 +322,12 @@ class Nightly:
             engine.stop(self._stopped)
         return engine
 
-    def _budgets(self) -> dict[str, int]:
-        """Of each host the least that any of its tenants asks for, though that one may have no job tonight."""
-        budgets: dict[str, int] = {}
-        for tenant in self._order.manifest.tenants:
-            own = tenant.requests_per_minute or self._order.requests_per_minute
-            budgets[tenant.domain] = min(own, budgets.get(tenant.domain, own))
-        return budgets
-
-    def _client(self, budgets: dict[str, int], spent: dict[str, list[float]], tenant: Tenant) -> Client:
+    def _client(self, per_minute: dict[str, int], spent: dict[str, list[float]], tenant: Tenant) -> Client:
         key = self._ports.key
         return Client(
             name=tenant.name,
             domain=tenant.domain,
-            requests_per_minute=budgets[tenant.domain],
+            requests_per_minute=per_minute[tenant.domain],
             key=lambda: key(tenant),
             spent=tuple(spent.get(tenant.domain, ())),
         )

@@ -5,7 +5,7 @@ They import as little as they can: on a small manifest that is nearly all they c
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -15,8 +15,8 @@ from runner.app.tell import answer, counted, say, table
 from runner.collector import uncollected
 from runner.errors import ManifestError
 from runner.jobs.model import ExportSpec, Identity, Spec
-from runner.manifest import Manifest, Tenant, warnings
-from runner.plan import Planned, entry_of, missed_reports, owner_of, refreshed, twins_to_come
+from runner.manifest import Manifest, warnings
+from runner.plan import Planned, budgets, by_domain, missed_reports, owner_of, refreshed, twins_to_come
 from runner.plan import plan as plan_night
 from runner.settings import Settings
 
@@ -33,42 +33,32 @@ def plan(flags: dict[str, str], selection: Selection, date_text: str | None, *, 
     planned = plan_night(manifest, night)
     selection.check(manifest)
     states, earlier = _known(settings, manifest, planned, night)
-    chosen = [
-        p
-        for p in (*planned, *earlier)
-        if selection.takes(p.tenant.name, p.spec.name, p.spec.kind, p.tenant.tags)
-    ]
-    told = [(p, states.get(p.spec.identity, "new") if states else "new") for p in chosen]
-    open_ = [p for p, state in told if state not in ("downloaded", "skipped")]
-    requests, minutes = _effort(open_, settings.requests_per_minute)
+    chosen = [p for p in (*planned, *earlier) if selection.takes(p.spec, p.tenant.tags)]
+    rows = [(p.spec, states.get(p.spec.identity, "new") if states else "new") for p in chosen]
+    open_ = [spec for spec, state in rows if state not in ("downloaded", "skipped")]
+    requests, minutes = _effort(open_, budgets(manifest, settings.requests_per_minute))
     problems = [p for p in manifest.problems if selection.concerns(p)]
-    told_of = [*warnings(manifest, night), *twins_to_come(manifest, night)]
+    warned = [*warnings(manifest, night), *twins_to_come(manifest, night)]
     if as_json:
         answer(
             {
                 "date": night.isoformat(),
-                "jobs": [_document(p.spec, state) for p, state in told],
+                "jobs": [_document(spec, state) for spec, state in rows],
                 "requests": requests,
                 "minutes": minutes,
                 "problems": [{"tenant": p.tenant, "message": p.message} for p in problems],
-                "warnings": told_of,
+                "warnings": warned,
             }
         )
     else:
         table(
             ("job", "domain", "due", "asks for", "state"),
             [
-                (
-                    f"{p.spec.tenant}/{p.spec.name}",
-                    p.spec.domain,
-                    p.spec.due.isoformat(),
-                    _asks(p.spec),
-                    state,
-                )
-                for p, state in told
+                (f"{spec.tenant}/{spec.name}", spec.domain, spec.due.isoformat(), _asks(spec), state)
+                for spec, state in rows
             ],
         )
-        for text in (*(p.message for p in problems), *(f"warning: {w}" for w in told_of)):
+        for text in (*(p.message for p in problems), *(f"warning: {w}" for w in warned)):
             say(text)
         say(
             f"{len(open_)} of {counted(len(chosen), 'job')} to do on {night.isoformat()}: "
@@ -115,14 +105,12 @@ def _least(spec: Spec) -> int:
     return _LEAST_REPORT_REQUESTS + len(spec.formats)
 
 
-def _effort(planned: Iterable[Planned], requests_per_minute: int) -> tuple[int, int]:
+def _effort(specs: Iterable[Spec], per_minute: Mapping[str, int]) -> tuple[int, int]:
+    """How many requests, and how many minutes by the budget of the host that takes longest."""
     per_domain: Counter[str] = Counter()
-    budgets: dict[str, int] = {}
-    for p in planned:
-        per_domain[p.spec.domain] += _least(p.spec)
-        budget = p.tenant.requests_per_minute or requests_per_minute
-        budgets[p.spec.domain] = min(budget, budgets.get(p.spec.domain, budget))
-    minutes = max((math.ceil(n / budgets[domain]) for domain, n in per_domain.items()), default=0)
+    for spec in specs:
+        per_domain[spec.domain] += _least(spec)
+    minutes = max((math.ceil(n / per_minute[domain]) for domain, n in per_domain.items()), default=0)
     return sum(per_domain.values()), minutes
 
 
@@ -140,16 +128,11 @@ def _known(
     earlier = [p for p in missed_reports(manifest, night, first_nights) if p.spec.identity not in states]
     due = {p.spec.identity for p in planned}
     left = [j for j in jobs if (j.taken_up_again or not j.finished) and j.spec.identity not in due]
-    sharing: dict[str, list[Tenant]] = {}
-    for tenant in manifest.tenants if left else ():
-        sharing.setdefault(tenant.domain, []).append(tenant)
+    sharing = by_domain(manifest) if left else {}
     for job in left:
-        begun = bool(job.triggers or job.remote_ids)
-        owner = owner_of(sharing.get(job.spec.domain, ()), job.spec, begun=begun)
-        entry = entry_of(owner, job.spec) if owner else None
-        if owner and entry:
-            told = refreshed(owner, entry, job.spec, asked=bool(job.remote_ids))
-            earlier.append(Planned(owner, told))
+        owner = owner_of(sharing.get(job.spec.domain, ()), job.spec, begun=job.begun)
+        if owner is not None:
+            earlier.append(Planned(owner[0], refreshed(*owner, job.spec, asked=bool(job.remote_ids))))
     return states, earlier
 
 
@@ -158,19 +141,19 @@ def check(flags: dict[str, str], date_text: str | None, *, as_json: bool) -> int
     """`runner check`: every fault and warning of the manifest. 2 for any fault."""
     settings = settings_of(flags)
     night = batch_date(date_text, settings)
-    told: list[str] = []
+    warned: list[str] = []
     try:
         manifest = manifest_of(settings)
         faults = [problem.message for problem in manifest.problems]
         plan_night(manifest, night)
-        told = [*warnings(manifest, night), *twins_to_come(manifest, night)]
+        warned = [*warnings(manifest, night), *twins_to_come(manifest, night)]
         tenants = len(manifest.tenants)
     except ManifestError as error:
         faults, tenants = list(error.faults), 0
     if as_json:
-        answer({"ok": not faults, "tenants": tenants, "faults": faults, "warnings": told})
+        answer({"ok": not faults, "tenants": tenants, "faults": faults, "warnings": warned})
     else:
-        for text in (*faults, *(f"warning: {w}" for w in told)):
+        for text in (*faults, *(f"warning: {w}" for w in warned)):
             say(text)
         if not faults:
             say(f"{settings.manifest}: {counted(tenants, 'tenant')}, no fault")

@@ -6,7 +6,19 @@ from typing import Literal
 
 from runner.errors import UsageError
 from runner.jobs.model import Spec
-from runner.manifest import Manifest, Problem, Tenant
+from runner.manifest import Manifest, Problem
+
+
+def tenant_and_name(label: str) -> tuple[str, str]:
+    """The two parts of TENANT/JOB.
+
+    Raises:
+        UsageError: it is written otherwise.
+    """
+    tenant, _, name = label.partition("/")
+    if not (tenant and name):
+        raise UsageError(f"{label}: name the job as TENANT/JOB")
+    return tenant, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +40,12 @@ class Selection:
         """Whether nothing is left out."""
         return not (self.only or self.tags or self.kind)
 
-    def takes(self, tenant: str, job: str, kind: str, tags: Iterable[str]) -> bool:
-        """Whether this job is chosen."""
+    def takes(self, spec: Spec, tags: Iterable[str]) -> bool:
+        """Whether a job that wants this is chosen; `tags` are its tenant's."""
+        return self.takes_entry(spec.tenant, spec.name, spec.kind, tags)
+
+    def takes_entry(self, tenant: str, job: str, kind: str, tags: Iterable[str]) -> bool:
+        """Whether jobs of this name are chosen."""
         named = not self.only or tenant in self.only or f"{tenant}/{job}" in self.only
         tagged = not self.tags or not set(self.tags).isdisjoint(tags)
         return named and tagged and self.kind in (None, kind)
@@ -73,9 +89,6 @@ class Selection:
                 continue
             if not any(name in (tenant.name, f"{tenant.name}/{job}") for tenant, job, _ in jobs):
                 raise UsageError(f"--only {name}: no such tenant or job in {manifest.path}")
-        if not any(self._takes(tenant, job, kind) for tenant, job, kind in jobs):
+        if not any(self.takes_entry(tenant.name, job, kind, tenant.tags) for tenant, job, kind in jobs):
             reasons = "\n".join(p.message for p in manifest.problems if self.concerns(p))
             raise UsageError("the selection matches no job" + (f":\n{reasons}" if reasons else ""))
-
-    def _takes(self, tenant: Tenant, job: str, kind: str) -> bool:
-        return self.takes(tenant.name, job, kind, tenant.tags)

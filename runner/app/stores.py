@@ -8,7 +8,9 @@ from typing import Final
 
 from runner.app.setup import journal_path
 from runner.app.threads import Threads
+from runner.errors import UsageError
 from runner.jobs.agenda import Policy
+from runner.jobs.model import Job
 from runner.journal import JournalReader, SqliteJournal, hold, refuse_links
 from runner.output import Disk, Output
 from runner.settings import Settings
@@ -47,6 +49,20 @@ def hold_journal(settings: Settings) -> AbstractAsyncContextManager[SqliteJourna
 def read_journal(settings: Settings) -> JournalReader:
     """The journal, for looking only; a runner may be at work on it."""
     return JournalReader(journal_path(settings))
+
+
+def jobs_named(journal: JournalReader, tenant: str, name: str) -> list[Job]:
+    """The jobs of this tenant and name that the journal knows, whenever they were due.
+
+    Raises:
+        UsageError: there are none.
+    """
+    jobs = journal.jobs(tenant=tenant, name=name)
+    if not jobs:
+        raise UsageError(
+            f"{tenant}/{name}: the journal knows no such job; `runner status` shows what there is"
+        )
+    return jobs
 
 
 def output_of(settings: Settings) -> Output:

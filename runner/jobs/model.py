@@ -306,6 +306,11 @@ class Job(Struct, frozen=True, gc=False):
         return self.state in FINISHED
 
     @property
+    def begun(self) -> bool:
+        """Whether it was asked for already, or found."""
+        return bool(self.triggers or self.remote_ids)
+
+    @property
     def settled(self) -> bool:
         """Whether nobody has to do anything for it any more: it has arrived, or a person set it aside."""
         return self.state in (DOWNLOADED, SKIPPED)
