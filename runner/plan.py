@@ -152,13 +152,16 @@ def entry_of(tenant: Tenant, spec: Spec) -> Entry | None:
     that end.
     """
     if isinstance(spec, ExportSpec):
-        entries = [e for e in tenant.exports if e.configuration_id == spec.configuration_id]
         return max(
-            entries,
+            _exports_like(tenant, spec),
             key=lambda e: (e.name == spec.name, e.ends_at.latest(spec.due) == spec.ends_at),
             default=None,
         )
     return next((e for e in tenant.reports if e.name == spec.name), None)
+
+
+def _exports_like(tenant: Tenant, spec: ExportSpec) -> list[ExportEntry]:
+    return [e for e in tenant.exports if e.configuration_id == spec.configuration_id]
 
 
 def owner_of(sharing: Iterable[Tenant], spec: Spec, *, begun: bool) -> tuple[Tenant, Entry] | None:
@@ -167,7 +170,7 @@ def owner_of(sharing: Iterable[Tenant], spec: Spec, *, begun: bool) -> tuple[Ten
     Args:
         sharing: the tenants of its host.
         spec: what it wants.
-        begun: whether it was asked for already, or found. If not, a `since` that was moved meanwhile holds for it.
+        begun: whether it was asked for already, or found. If not, it must be what the manifest asks for today.
     """
     for tenant in sorted(sharing, key=lambda tenant: tenant.name != spec.tenant):
         entry = entry_of(tenant, spec)
@@ -177,8 +180,12 @@ def owner_of(sharing: Iterable[Tenant], spec: Spec, *, begun: bool) -> tuple[Ten
 
 
 def _is_ours(tenant: Tenant, spec: Spec) -> bool:
-    """Whether it does not end before the date from which the tenant's exports are ours to make."""
-    return not isinstance(spec, ExportSpec) or tenant.since is None or spec.ends_at >= tenant.since
+    """Whether an export ends where an entry has it end by now, and not before it is ours to make."""
+    if not isinstance(spec, ExportSpec):
+        return True
+    if tenant.since is not None and spec.ends_at < tenant.since:
+        return False
+    return any(e.ends_at.latest(spec.due) == spec.ends_at for e in _exports_like(tenant, spec))
 
 
 def refreshed(tenant: Tenant, entry: Entry, spec: Spec, *, asked: bool) -> Spec:

@@ -422,6 +422,20 @@ def test_a_since_that_was_moved_keeps_an_earlier_run_s_export_from_being_asked_f
     assert lucca.posts == 1
 
 
+def test_an_end_that_was_mended_keeps_an_earlier_run_s_export_from_being_asked_for(tmp_path: Path) -> None:
+    """What is asked for cannot be taken back, and takes its hours out of the export that is meant."""
+    journal, lucca = tmp_path / "journal.db", OtherLucca(busy_for=1000)
+    mistaken = MANIFEST.replace("ends_at: monday", "ends_at: sunday")
+    assert mistaken != MANIFEST
+    assert a_night(tmp_path, lucca, mistaken, journal=journal, until_hours=0.01).code == 4
+    lucca.busy_for = 0
+    told = a_night(tmp_path, lucca, journal=journal)
+    assert told.code == 3
+    assert [made["endsAt"] for made in lucca.exports["acme.ilucca.net"]] == ["2026-11-23T00:00:00"]
+    (notice,) = told.run["notices"]
+    assert notice.startswith("acme/payroll of 2026-11-24 is pending and was to end before 2026-11-22; by now")
+
+
 TWO_TENANTS = (
     MANIFEST
     + """\

@@ -108,7 +108,7 @@ async def take_in(
         alone=frozenset([job.id for job, _ in alone]),
         # A failed one of another night is no news.
         notices=tuple(
-            _left_alone(job, gone=gone) for job, gone in alone if not job.finished or job.id in tonight
+            _left_alone(job, owner) for job, owner in alone if not job.finished or job.id in tonight
         ),
     )
 
@@ -160,10 +160,10 @@ async def _earlier(
     now: Instant,
     unfinished: Iterable[m.Job],
     due: Container[int],
-) -> tuple[list[Candidate], list[m.Job], list[tuple[m.Job, bool]]]:
+) -> tuple[list[Candidate], list[m.Job], list[tuple[m.Job, Tenant | None]]]:
     """Jobs of other dates that this run goes on with, and those that the selection leaves alone.
 
-    And those that the manifest no longer asks for, each with whether it is gone from it.
+    And those that the manifest no longer asks for, each with whose it would be if it had been asked for already.
     """
     jobs = {
         job.id: job
@@ -178,7 +178,7 @@ async def _earlier(
     at_fault = {problem.tenant for problem in manifest.problems}
     found: list[Candidate] = []
     unchosen: list[m.Job] = []
-    alone: list[tuple[m.Job, bool]] = []
+    alone: list[tuple[m.Job, Tenant | None]] = []
     for job in jobs.values():
         spec = job.spec
         tenants = sharing.get(spec.domain, ())
@@ -186,7 +186,8 @@ async def _earlier(
         if owner is None:
             # What was downloaded is only not looked at any more.
             if job.state is not m.State.DOWNLOADED and spec.tenant not in at_fault:
-                alone.append((job, owner_of(tenants, spec, begun=True) is None))
+                begun = owner_of(tenants, spec, begun=True)
+                alone.append((job, begun[0] if begun else None))
             continue
         tenant, entry = owner
         if selection.takes_entry(tenant.name, entry.name, spec.kind, tenant.tags):
@@ -196,13 +197,20 @@ async def _earlier(
     return found, unchosen, alone
 
 
-def _left_alone(job: m.Job, *, gone: bool) -> str:
-    told = f"{job.label} of {job.spec.due.isoformat()} is {job.state.value} and"
-    meant = "tried again" if job.finished else "finished" if gone else "made"
-    if gone:
+def _left_alone(job: m.Job, owner: Tenant | None) -> str:
+    spec = job.spec
+    told = f"{job.label} of {spec.due.isoformat()} is {job.state.value} and"
+    if owner is None:
+        meant = "tried again" if job.finished else "finished"
         why, to_do = "no longer in the manifest", f"Put it back into the manifest to have it {meant}"
     else:
-        why, to_do = "ends before its tenant's `since`", f"Move `since` back to have it {meant}"
+        assert isinstance(spec, m.ExportSpec)  # noqa: S101 - of a report nothing else can have changed
+        meant = "tried again" if job.finished else "made"
+        if owner.since is not None and spec.ends_at < owner.since:
+            why, to_do = "ends before its tenant's `since`", f"Move `since` back to have it {meant}"
+        else:
+            why = f"was to end before {spec.ends_at.isoformat()}; by now the manifest has another end for it"
+            to_do = f"Put its `ends_at` back to have it {meant}"
     return f"{told} {why}: it is left alone. {to_do}, or set it aside with `runner skip {job.label}`."
 
 

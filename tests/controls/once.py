@@ -393,6 +393,18 @@ ONCE: Final = (
         ),
     ),
     Control(
+        "mended-end-for-new-jobs-alone",
+        "What an earlier run had stored is triggered though its `ends_at` was mended since.",
+        (
+            Change(
+                "runner/plan.py",
+                "return any(e.ends_at.latest(spec.due) == spec.ends_at for e in _exports_like(tenant, spec))",
+                "return bool(_exports_like(tenant, spec))",
+            ),
+        ),
+        (f"{_REVIEW}test_an_end_that_was_mended_keeps_an_earlier_run_s_export_from_being_asked_for",),
+    ),
+    Control(
         "broken-twin-first",
         "Of two exports that answer a job one that cannot be had keeps the other from the disk.",
         (Change(_FILES, "if all(other in job.live.put_off for other, _ in others):", "if True:"),),
