@@ -37,12 +37,12 @@ class Arrivals:
         """None yet."""
         self._hosts: OrderedDict[str, list[Taken]] = OrderedDict()
         self._begun: dict[str, None] = {}
-        self._aside: dict[tuple[str, int | str], list[m.Job]] = {}
+        self._underway: dict[tuple[str, int | str], list[m.Job]] = {}
 
-    def add(self, taken: Iterable[Taken], aside: Iterable[m.Job]) -> Iterator[m.Job]:
-        """Keep these, and give the jobs one by one. Those of `aside` are left alone."""
-        for job in aside:
-            self._aside.setdefault(job.spec.lane, []).append(job)
+    def add(self, taken: Iterable[Taken], underway: Iterable[m.Job]) -> Iterator[m.Job]:
+        """Keep these, and give the jobs one by one. Those of `underway` are left out."""
+        for job in underway:
+            self._underway.setdefault(job.spec.lane, []).append(job)
         for one in taken:
             job = one.job
             self._hosts.setdefault(job.spec.domain, []).append(one)
@@ -63,6 +63,6 @@ class Arrivals:
         """Those of the host whose turn it is."""
         return self._hosts.popitem(last=False)[1]
 
-    def aside(self, lane: tuple[str, int | str]) -> Sequence[m.Job]:
-        """Of this lane the jobs that are left alone: what they asked for may be on its way still."""
-        return self._aside.get(lane, ())
+    def underway(self, lane: tuple[str, int | str]) -> Sequence[m.Job]:
+        """Of this lane the jobs that are left out: what they asked for may still be on its way."""
+        return self._underway.get(lane, ())

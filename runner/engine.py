@@ -100,12 +100,15 @@ class Engine:
         self._free: list[asyncio.Future[tuple[Turn, Step]]] = []
         self._log = _log.bind()
 
-    def add(self, taken: Iterable[Taken], aside: Iterable[m.Job] = ()) -> None:
+    def add(self, taken: Iterable[Taken], underway: Iterable[m.Job] = ()) -> None:
         """Take up jobs. Nothing is made of them before it is their host's turn.
 
-        Of `aside`, jobs that are left alone, may be on its way what another of their lane would take the hours of.
+        Args:
+            taken: the jobs.
+            underway: exports that this run leaves out and that may still be on their way. Another of their lane would
+                take their hours.
         """
-        for job in self._arrivals.add(taken, aside):
+        for job in self._arrivals.add(taken, underway):
             self.jobs[job.id] = job
         self._open = len(self.jobs)
 
@@ -186,14 +189,14 @@ class Engine:
             tenant.jobs.append(job.id)
             ids.append(job.id)
         for key, lane in lanes.items():
-            if len(lane) > 1 or self._arrivals.aside(key):
-                self._line_up(lane, self._arrivals.aside(key), now)
+            if len(lane) > 1 or self._arrivals.underway(key):
+                self._line_up(lane, self._arrivals.underway(key), now)
         self._look_at(ids, now)
 
-    def _line_up(self, lane: Lane, aside: Iterable[m.Job], now: Instant) -> None:
+    def _line_up(self, lane: Lane, underway: Iterable[m.Job], now: Instant) -> None:
         jobs = [self.jobs[id_] for id_ in lane]
         try:
-            lined_up = agenda.lined_up(jobs, aside, now, self._policy)
+            lined_up = agenda.lined_up(jobs, underway, now, self._policy)
         except Exception:  # noqa: BLE001 - as in `_work`: whoever enters a host enters all the others too
             lane.clear()
             for job in jobs:

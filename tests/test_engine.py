@@ -14,7 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from runner.app import nightly
-from runner.app.nightly import JournalMemory, Nightly
+from runner.app.memory import JournalMemory
+from runner.app.nightly import Nightly
 from runner.arrivals import Taken
 from runner.clock import Instant
 from runner.credentials import CredentialError, Secret

@@ -5,7 +5,7 @@ Sends nothing, and changes no state itself: what opens a job again is handed to 
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from msgspec import Struct
@@ -43,24 +43,24 @@ class Intake:
 
     Attributes:
         taken: the jobs that the engine takes up.
-        left: the jobs that it leaves alone, of those that are due or that earlier runs of this date worked on, by their
-            numbers.
-        beside: jobs that are due but not selected, as the journal has them; unknown ones are pending with id 0.
+        underway: exports that were asked for once and that the selection leaves out: they may still be on their way.
+        untouched: the jobs that the engine has nothing to do with, of those that are due or that earlier runs of this
+            date worked on, by their numbers.
+        unselected: jobs that are due but not selected, as the journal has them; unknown ones are pending with id 0.
         due: the numbers of all jobs that are due on this date and selected.
         tonight: the numbers of all jobs that earlier runs of this date worked on.
-        aside: exports that were asked for once, and that the selection leaves alone: they may still be on their way.
-        alone: the numbers of the jobs that no run goes on with by itself, since the manifest no longer asks for them.
+        orphans: the numbers of the jobs that no run goes on with by itself, since the manifest no longer asks for them.
         notices: what a person should know of the matching.
     """
 
-    taken: tuple[Taken, ...]
-    left: Mapping[int, m.Job]
-    beside: tuple[m.Job, ...]
-    due: frozenset[int]
-    tonight: frozenset[int]
-    aside: tuple[m.Job, ...]
-    alone: frozenset[int]
-    notices: tuple[str, ...]
+    taken: tuple[Taken, ...] = ()
+    underway: tuple[m.Job, ...] = ()
+    untouched: Mapping[int, m.Job] = field(default_factory=dict)
+    unselected: tuple[m.Job, ...] = ()
+    due: frozenset[int] = frozenset()
+    tonight: frozenset[int] = frozenset()
+    orphans: frozenset[int] = frozenset()
+    notices: tuple[str, ...] = ()
 
 
 async def take_in(
@@ -75,40 +75,37 @@ async def take_in(
     """Match the plan with the journal; new jobs are stored as pending."""
     chosen, others = _split(planned, selection)
     missed = await _missed(journal, manifest, chosen, selection, night)
-    asked = [*chosen, *missed, *others]
-    known, unfinished = await journal.known([p.spec for p in asked])
+    known, unfinished = await journal.known([p.spec for p in (*chosen, *missed, *others)])
     missed_from, others_from = len(chosen), len(chosen) + len(missed)
+    of_chosen, of_missed, of_others = known[:missed_from], known[missed_from:others_from], known[others_from:]
     # A missed report that the journal knows is no missed one: it is unfinished, or done, or failed, like any other job.
-    unfinished += [job for job in known[missed_from:] if job is not None and not job.finished]
-    news = [p for p, job in zip(missed, known[missed_from:others_from], strict=True) if job is None]
-    going_on, due = await _due(journal, [*chosen, *news], [*known[:missed_from], *[None] * len(news)], night)
-    due_numbers = frozenset([one.job.id for one in going_on] + [one.job.id for one in due])
-    beside = [job for job in known[others_from:] if job is not None]
-    tonight, read = await journal.of_night(night, due_numbers.union([job.id for job in beside]))
+    unfinished += [job for job in (*of_missed, *of_others) if job is not None and not job.finished]
+    news = [p for p, job in zip(missed, of_missed, strict=True) if job is None]
+    going_on, candidates = await _due(journal, [*chosen, *news], [*of_chosen, *[None] * len(news)], night)
+    due = frozenset([one.job.id for one in going_on] + [one.job.id for one in candidates])
+    known_others = [job for job in of_others if job is not None]
+    tonight, read = await journal.of_night(night, due.union([job.id for job in known_others]))
     # What an earlier run of this night finished has its files in tonight's folder, whatever its date.
     unfinished += [job for job in read if job.state is m.State.DOWNLOADED]
-    earlier, unchosen, alone = await _earlier(journal, manifest, selection, now, unfinished, due_numbers)
-    candidates = await _refresh(journal, [*due, *earlier])
-    opened, passed = await _open(output, candidates, night, now)
+    earlier, unchosen, orphans = await _earlier(journal, manifest, selection, now, unfinished, due)
+    opened, passed = await _open(output, await _refresh(journal, [*candidates, *earlier]), night, now)
     here = {candidate.job.id for candidate in earlier}
+    untouched = (*passed, *known_others, *(job for job in read if job.id not in here))
     return Intake(
         taken=(*going_on, *opened),
-        left={job.id: job for job in (*passed, *beside, *(job for job in read if job.id not in here))},
-        beside=tuple(
-            m.Job(id=0, spec=p.spec) if job is None else job
-            for p, job in zip(others, known[others_from:], strict=True)
+        underway=tuple(
+            job for job in (*unchosen, *known_others) if job.triggers and job.spec.kind == "export"
         ),
-        due=due_numbers,
+        untouched={job.id: job for job in untouched},
+        unselected=tuple(
+            m.Job(id=0, spec=p.spec) if job is None else job for p, job in zip(others, of_others, strict=True)
+        ),
+        due=due,
         tonight=tonight,
-        aside=tuple(
-            job
-            for job in (*unchosen, *known[others_from:])
-            if job is not None and job.triggers and job.spec.kind == "export"
-        ),
-        alone=frozenset([job.id for job, _ in alone]),
+        orphans=frozenset([job.id for job, _ in orphans]),
         # A failed one of another night is no news.
         notices=tuple(
-            _left_alone(job, owner) for job, owner in alone if not job.finished or job.id in tonight
+            _orphaned(job, owner) for job, owner in orphans if not job.finished or job.id in tonight
         ),
     )
 
@@ -178,7 +175,7 @@ async def _earlier(
     at_fault = {problem.tenant for problem in manifest.problems}
     found: list[Candidate] = []
     unchosen: list[m.Job] = []
-    alone: list[tuple[m.Job, Tenant | None]] = []
+    orphans: list[tuple[m.Job, Tenant | None]] = []
     for job in jobs.values():
         spec = job.spec
         tenants = sharing.get(spec.domain, ())
@@ -187,17 +184,17 @@ async def _earlier(
             # What was downloaded is only not looked at any more.
             if job.state is not m.State.DOWNLOADED and spec.tenant not in at_fault:
                 begun = owner_of(tenants, spec, begun=True)
-                alone.append((job, begun[0] if begun else None))
+                orphans.append((job, begun[0] if begun else None))
             continue
         tenant, entry = owner
         if selection.takes_entry(tenant.name, entry.name, spec.kind, tenant.tags):
             found.append(Candidate(tenant, job))
         else:
             unchosen.append(job)
-    return found, unchosen, alone
+    return found, unchosen, orphans
 
 
-def _left_alone(job: m.Job, owner: Tenant | None) -> str:
+def _orphaned(job: m.Job, owner: Tenant | None) -> str:
     spec = job.spec
     told = f"{job.label} of {spec.due.isoformat()} is {job.state.value} and"
     if owner is None:

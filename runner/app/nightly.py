@@ -4,7 +4,7 @@ The ports (clock, journal, transport, output, chance, keys) come in from outside
 against the real world and in virtual time.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -17,6 +17,7 @@ import anyio
 import structlog
 
 from runner.app.intake import Intake, take_in
+from runner.app.memory import JournalMemory
 from runner.app.selection import Selection
 from runner.changes import Observer
 from runner.clock import Clock, Instant
@@ -50,7 +51,6 @@ REWRITTEN_SECONDS: Final = 60.0
 SEEN_SECONDS: Final = 2.0
 """When they are first written where those of a run that died say already that the night runs: after the first requests,
 which would wait for the interpreter beside them."""
-_CONTENT_PATH: Final = "content_path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +116,7 @@ class Nightly:
         self._ports = ports
         self._order = order
         self._observers = observers
-        self._left: Mapping[int, m.Job] = {}
-        self._due: frozenset[int] = frozenset()
-        self._tonight: frozenset[int] = frozenset()
-        self._beside: tuple[m.Job, ...] = ()
-        self._alone: frozenset[int] = frozenset()
-        self._notices: tuple[str, ...] = ()
+        self._intake = Intake()
         self._engine: Engine | None = None
         self._stopped: str | None = None
         self._started = ports.clock.now()
@@ -180,7 +175,8 @@ class Nightly:
         """Of the selected jobs as they stand."""
         takes, tags = self._order.selection.takes, {t.name: t.tags for t in self._order.manifest.tenants}
         chosen = [job for job in self.jobs() if takes(job.spec, tags.get(job.spec.tenant, ()))]
-        return exit_code(jobs=chosen, alone=self._alone, problems=self.problems(), reason=self._stopped)
+        orphans = self._intake.orphans
+        return exit_code(jobs=chosen, orphans=orphans, problems=self.problems(), reason=self._stopped)
 
     def problems(self) -> list[Problem]:
         """The manifest's faults that concern the selection."""
@@ -191,15 +187,16 @@ class Nightly:
         """Every job that is due on this date or was worked on by a run of it, as it stands."""
         if self._engine is None:
             return []
-        due, worked_on = self._due, self._tonight | self._engine.touched
+        intake = self._intake
+        due, worked_on = intake.due, intake.tonight | self._engine.touched
         listed = [
             job
-            for jobs in (self._left, self._engine.jobs)
+            for jobs in (intake.untouched, self._engine.jobs)
             for id_, job in jobs.items()
             if id_ in worked_on or (id_ in due and not job.settled)
         ]
         told = {job.id for job in listed}
-        return listed + [job for job in self._beside if job.id not in told and not job.settled]
+        return listed + [job for job in intake.unselected if job.id not in told and not job.settled]
 
     def night(self) -> Night:
         """The night as it is told."""
@@ -210,9 +207,9 @@ class Nightly:
             finished_at=None if self._finished is None else self._finished.wall,
             now=now.wall,
             jobs=self.jobs(),
-            alone=self._alone,
+            orphans=self._intake.orphans,
             problems=order.manifest.problems,
-            notices=(*self._notices, *(self._engine.announcements if self._engine else ())),
+            notices=(*self._intake.notices, *(self._engine.announcements if self._engine else ())),
             tenants={
                 t.name: TenantInfo(name=t.name, label=t.label, dossier=t.dossier, owner=t.owner)
                 for t in order.manifest.tenants
@@ -280,7 +277,7 @@ class Nightly:
         return now.boot_seconds + (self._order.deadline - now.wall).total_seconds()
 
     async def _take_in(self) -> Engine:
-        """The engine with tonight's work; what it takes up is kept there alone."""
+        """The engine with tonight's work. What it takes up is kept there, and not here too."""
         ports, order = self._ports, self._order
         with uncollected():  # what is made here stays for the night
             intake = await take_in(
@@ -294,9 +291,7 @@ class Nightly:
             )
             engine = await self._build(intake)
             self._taken_in()
-        self._due, self._tonight = intake.due, intake.tonight
-        self._left, self._beside = intake.left, intake.beside
-        self._alone, self._notices = intake.alone, intake.notices
+        self._intake = replace(intake, taken=(), underway=())
         self._engine = engine
         return engine
 
@@ -317,7 +312,7 @@ class Nightly:
             random=ports.random,
             observers=self._observers,
         )
-        engine.add(intake.taken, intake.aside)
+        engine.add(intake.taken, intake.underway)
         if self._stopped is not None:
             engine.stop(self._stopped)
         return engine
@@ -331,47 +326,6 @@ class Nightly:
             key=lambda: key(tenant),
             spent=tuple(spent.get(tenant.domain, ())),
         )
-
-
-class JournalMemory:
-    """What is remembered of a domain, kept in the journal."""
-
-    def __init__(self, journal: Journal, traits: dict[tuple[str, str], str]) -> None:
-        """`traits`: what the journal knows already."""
-        self._journal = journal
-        self._traits = traits
-        self._forgotten: set[tuple[str, str, str]] = set()
-
-    def doubled(self, domain: str) -> bool:
-        """Whether the content answers under the doubled path."""
-        return self._traits.get((domain, _CONTENT_PATH)) == "doubled"
-
-    async def remember_doubled(self, domain: str, doubled: bool) -> None:  # noqa: FBT001 - the fact itself
-        """Remember which path answered, unless that is known, or what is taken for granted."""
-        if doubled != self.doubled(domain):
-            value = self._traits[domain, _CONTENT_PATH] = "doubled" if doubled else "plain"
-            await self._journal.remember_trait(domain, _CONTENT_PATH, value)
-
-    async def template(self, domain: str, sha256: str) -> int | None:
-        """The template created for this content."""
-        return await self._journal.template(domain, sha256)
-
-    async def remember_template(self, domain: str, sha256: str, template_id: int) -> None:
-        """Remember it."""
-        await self._journal.remember_template(domain, sha256, template_id)
-
-    async def forget_template(self, domain: str, sha256: str, template_id: int, tenant: str) -> bool:
-        """It is no longer usable; a key that may not use any would have one made by each of its jobs.
-
-        Of a host's tenants each has its own key, which may reach none but its own.
-        """
-        if await self.template(domain, sha256) != template_id:
-            return True  # While this job stood aside, another had it made anew.
-        if (domain, sha256, tenant) in self._forgotten:
-            return False
-        self._forgotten.add((domain, sha256, tenant))
-        await self._journal.forget_template(domain, sha256)
-        return True
 
 
 def first_of(error: Exception) -> Exception:

@@ -259,18 +259,18 @@ def free_at(job: Job, now: Instant, policy: Policy) -> float:
 
 
 def lined_up(
-    lane: Iterable[Job], aside: Iterable[Job], now: Instant, policy: Policy
+    lane: Iterable[Job], underway: Iterable[Job], now: Instant, policy: Policy
 ) -> list[tuple[Job, float]]:
     """The jobs of a lane in their order, each with the boot second before which it is not begun; 0 for at once.
 
     Args:
         lane: those that a run takes up.
-        aside: those that it leaves alone: what they asked for may still be on its way.
+        underway: those that it leaves out: what they asked for may still be on its way.
         now: the moment.
         policy: the waiting rules.
     """
     ordered = sorted(lane, key=lambda job: _lane_order(job, now, policy))
-    begin_at = max((free_at(job, now, policy) for job in aside), default=0.0)
+    begin_at = max((free_at(job, now, policy) for job in underway), default=0.0)
     return [
         (job, 0.0 if job.remote_ids or free_at(job, now, policy) else begin_at)  # not, if it is begun already
         for job in ordered

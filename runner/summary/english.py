@@ -65,7 +65,7 @@ WORDS = {
     "part.act.intro": "These clients need somebody before payroll can use their files.",
     "part.waiting": "Still expected",
     "part.waiting.intro": "Nothing to do for now: these files are being followed automatically.",
-    "part.waiting.alone": "These files are being followed automatically, but for those that the configuration no "
+    "part.waiting.orphans": "These files are being followed automatically, but for those that the configuration no "
     "longer asks for: tell the technical team.",
     "part.arrived": "Arrived",
     "part.arrived.intro": "Complete, checked and ready to use.",
@@ -106,7 +106,7 @@ WORDS = {
     "act.concerned": "Concerns",
     "act.again": "The next run tries again by itself.",
     "act.stays": "Stays like this until somebody decides.",
-    "act.alone": "The configuration no longer asks for it, so it is left alone: it is tried again only if the "
+    "act.orphan": "The configuration no longer asks for it, so it is left alone: it is tried again only if the "
     "technical team puts it back. They can also set it aside.",
     "act.detail": "Details for the technical team",
     "act.explain": "The whole story:",
@@ -144,7 +144,7 @@ WORDS = {
     "next.poll.again": "Every {pause} at most; if nothing comes, asked for again at about {time}",
     "next.poll.end": "Every {pause} at most; if nothing comes, given up at about {time}",
     "next.run": "At the next run",
-    "next.alone": "Never by itself: the configuration no longer asks for it. The technical team can put it back, or "
+    "next.orphan": "Never by itself: the configuration no longer asks for it. The technical team can put it back, or "
     "set it aside",
     # why a job failed
     "error.secret.title": "Access key unreadable",

@@ -33,7 +33,7 @@ _OF_REASON: Final = {
 def exit_code(
     *,
     jobs: Sequence[Job] = (),
-    alone: Container[int] = (),
+    orphans: Container[int] = (),
     problems: Sequence[Problem] = (),
     reason: str | None = None,
 ) -> int:
@@ -41,13 +41,13 @@ def exit_code(
 
     Args:
         jobs: the selected jobs, as they stand at the end.
-        alone: the numbers of those that no run goes on with by itself: one that is unfinished waits for a person.
+        orphans: the numbers of those that no run goes on with by itself: one that is unfinished waits for a person.
         problems: faults of the manifest, those of the selected tenants.
         reason: why the run stopped early, as in `Night.reason`.
     """
     found = {_OF_REASON.get(reason, OK) if reason else OK}
     unfinished = [job.id for job in jobs if not job.finished]
-    if any(id_ not in alone for id_ in unfinished):
+    if any(id_ not in orphans for id_ in unfinished):
         found.add(UNFINISHED)
     if problems or unfinished or any(job.needs_a_person for job in jobs):
         found.add(NEEDS_A_PERSON)

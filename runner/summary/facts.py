@@ -85,10 +85,10 @@ def where(job: Job, words: Phrasebook, *, running: bool) -> str:
     return words(f"where.{job.state}.stopped" if stopped else f"where.{job.state}")
 
 
-def next_look(job: Job, words: Phrasebook, policy: Policy, *, running: bool, alone: bool = False) -> str:
-    """When an unfinished job is looked at again; `alone`: the manifest no longer has it."""
-    if alone:
-        return words("next.alone")
+def next_look(job: Job, words: Phrasebook, policy: Policy, *, running: bool, orphan: bool = False) -> str:
+    """When an unfinished job is looked at again; `orphan`: the manifest no longer has it."""
+    if orphan:
+        return words("next.orphan")
     if not running:
         return words("next.run")
     if job.state is not State.POLLING:

@@ -69,7 +69,7 @@ WORDS = {
     "part.act.intro": "Ces clients ont besoin de quelqu'un avant que la paie puisse se servir de leurs fichiers.",
     "part.waiting": "Encore attendus",
     "part.waiting.intro": "Rien à faire pour le moment : ces fichiers sont suivis automatiquement.",
-    "part.waiting.alone": "Ces fichiers sont suivis automatiquement, sauf ceux que la configuration ne "
+    "part.waiting.orphans": "Ces fichiers sont suivis automatiquement, sauf ceux que la configuration ne "
     "demande plus : prévenez l'équipe technique.",
     "part.arrived": "Arrivés",
     "part.arrived.intro": "Complets, contrôlés et prêts à servir.",
@@ -110,7 +110,7 @@ WORDS = {
     "act.concerned": "Concerne",
     "act.again": "Sera repris automatiquement au prochain passage.",
     "act.stays": "Reste ainsi jusqu'à une décision.",
-    "act.alone": "La configuration ne le demande plus : ne sera repris que si l'équipe technique l'y remet. Elle peut "
+    "act.orphan": "La configuration ne le demande plus : ne sera repris que si l'équipe technique l'y remet. Elle peut "
     "aussi le laisser de côté pour de bon.",
     "act.detail": "Détail pour l'équipe technique",
     "act.explain": "Toute l'histoire :",
@@ -148,8 +148,8 @@ WORDS = {
     "next.poll.again": "Toutes les {pause} au plus ; sans nouvelles, redemandé vers {time}",
     "next.poll.end": "Toutes les {pause} au plus ; sans nouvelles, déclaré en échec vers {time}",
     "next.run": "Au prochain passage",
-    "next.alone": "Jamais automatiquement : la configuration ne le demande plus. L'équipe technique peut l'y remettre, "
-    "ou le laisser de côté pour de bon",
+    "next.orphan": "Jamais automatiquement : la configuration ne le demande plus. L'équipe technique peut l'y "
+    "remettre, ou le laisser de côté pour de bon",
     # why a job failed
     "error.secret.title": "Clé d'accès illisible",
     "error.secret.what": "La clé d'accès de ce client n'a pas pu être lue de notre côté. Sans elle, rien ne peut "

@@ -48,7 +48,7 @@ class Night:
         finished_at: when the run ended; None while it runs.
         now: when this is written.
         jobs: due on that date, or worked on by a run of it.
-        alone: numbers of the jobs that no run goes on with by itself, since the manifest no longer asks for them.
+        orphans: numbers of the jobs that no run goes on with by itself, since the manifest no longer asks for them.
         problems: faults of the manifest that stopped a tenant.
         notices: what is told though it is no fault.
         tenants: what people call them, by name.
@@ -64,7 +64,7 @@ class Night:
     now: datetime
     jobs: Sequence[Job]
     timezone: ZoneInfo
-    alone: frozenset[int] = frozenset()
+    orphans: frozenset[int] = frozenset()
     problems: Sequence[Problem] = ()
     notices: Sequence[str] = ()
     tenants: Mapping[str, TenantInfo] = field(default_factory=dict)

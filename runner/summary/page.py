@@ -102,7 +102,7 @@ class PageView:
 
     Attributes:
         shown: how many clients or jobs each part has.
-        some_alone: whether some that are waited for are no longer in the manifest.
+        some_orphans: whether some that are waited for are no longer in the manifest.
     """
 
     title: str
@@ -113,7 +113,7 @@ class PageView:
     reason: str
     tiles: Sequence[TileView]
     shown: Mapping[str, int]
-    some_alone: bool
+    some_orphans: bool
     act: Iterator[ClientView]
     waiting: Iterator[tuple[ClientView, JobView]]
     arrived: Iterator[ClientView]
@@ -224,7 +224,7 @@ class _Builder:
             reason=self._reason(),
             tiles=self._tiles(len(act), len(waiting), len(skipped)),
             shown={"act": len(act), "waiting": len(waiting), "arrived": len(good), "skipped": len(skipped)},
-            some_alone=any(job.id in night.alone for job in waiting),
+            some_orphans=any(job.id in night.orphans for job in waiting),
             act=(self._to_do(tenant, jobs) for tenant, jobs in act),
             waiting=self._rows(waiting),
             arrived=(self._arrived(tenant, jobs, elsewhere=tenant in in_act) for tenant, jobs in good),
@@ -267,13 +267,13 @@ class _Builder:
         befell: dict[tuple[str, bool], list[Job]] = defaultdict(list)
         for job in jobs:
             for key in facts.issues(job):
-                befell[key, job.id in self.night.alone].append(job)
+                befell[key, job.id in self.night.orphans].append(job)
         return self._client(tenant, issues=[self._issue(*kind, befell[kind]) for kind in sorted(befell)])
 
-    def _issue(self, key: str, alone: bool, jobs: Sequence[Job]) -> IssueView:  # noqa: FBT001 - the fact itself
+    def _issue(self, key: str, orphan: bool, jobs: Sequence[Job]) -> IssueView:  # noqa: FBT001 - the fact itself
         words = self.words
         bad = key.startswith("error.")
-        again = "act.alone" if alone else "act.again" if jobs[0].taken_up_again else "act.stays"
+        again = "act.orphan" if orphan else "act.again" if jobs[0].taken_up_again else "act.stays"
         then = words(again) if bad else ""
         return IssueView(
             bad=bad,
@@ -281,7 +281,7 @@ class _Builder:
             what=words(f"{key}.what"),
             todo=words(f"{key}.todo"),
             then=then,
-            jobs=[self._job(job, alone=True) for job in jobs],
+            jobs=[self._job(job, in_table=False) for job in jobs],
         )
 
     def _arrived(self, tenant: str, jobs: Sequence[Job], *, elsewhere: bool) -> ClientView:
@@ -339,8 +339,8 @@ class _Builder:
             elsewhere=elsewhere,
         )
 
-    def _job(self, job: Job, *, alone: bool = False) -> JobView:
-        """`alone`: outside of a table, whose columns say what a number counts."""
+    def _job(self, job: Job, *, in_table: bool = True) -> JobView:
+        """Outside of a table, whose columns say what a number counts, that is said with the number."""
         words, night = self.words, self.night
         entries = entry_count(job)
         unfinished = not job.finished
@@ -351,14 +351,14 @@ class _Builder:
             period=facts.period(job, words),
             # Of several versions each is told by itself: their sum would be taken for something to import.
             entries=words.count("entries", entries)
-            if alone and entries is not None and len(job.contents) < 2
+            if not in_table and entries is not None and len(job.contents) < 2
             else "",
             entry_count="–" if entries is None else words.number(entries),
             files=[self._file(record) for record in placed_files(job)],
             remarks=facts.remarks(job, words, night.date),
             where=facts.where(job, words, running=self.running) if unfinished else "",
             next_look=facts.next_look(
-                job, words, night.policy, running=self.running, alone=job.id in night.alone
+                job, words, night.policy, running=self.running, orphan=job.id in night.orphans
             )
             if unfinished
             else "",

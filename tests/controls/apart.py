@@ -6,6 +6,7 @@ from tests.controls.model import Change, Control
 
 _AGENDA: Final = "runner/jobs/agenda.py"
 _ENGINE: Final = "runner/engine.py"
+_MEMORY: Final = "runner/app/memory.py"
 _NIGHTLY: Final = "runner/app/nightly.py"
 _PACING: Final = "runner/pacing.py"
 _LOGS: Final = "runner/app/logs.py"
@@ -80,12 +81,12 @@ APART: Final = (
         "Of a key that may use no template each report leaves one more with the client, every night.",
         (
             Change(
-                _NIGHTLY,
+                _MEMORY,
                 "if (domain, sha256, tenant) in self._forgotten:",
                 "if len(self._forgotten) > 3:",
             ),
             Change(
-                _NIGHTLY,
+                _MEMORY,
                 "self._forgotten.add((domain, sha256, tenant))",
                 "self._forgotten.add((domain, sha256, tenant + str(template_id)))",
             ),
@@ -208,7 +209,7 @@ APART: Final = (
         (
             Change(
                 "runner/summary/exitcode.py",
-                "if any(id_ not in alone for id_ in unfinished):",
+                "if any(id_ not in orphans for id_ in unfinished):",
                 "if unfinished:",
             ),
         ),

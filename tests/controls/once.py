@@ -378,7 +378,9 @@ ONCE: Final = (
         "A later date that is selected is asked for while an older one, which is not, may be on its way.",
         (
             Change(
-                "runner/app/nightly.py", "engine.add(intake.taken, intake.aside)", "engine.add(intake.taken)"
+                "runner/app/nightly.py",
+                "engine.add(intake.taken, intake.underway)",
+                "engine.add(intake.taken)",
             ),
         ),
         (f"{_FOUND}test_an_export_that_is_not_selected_keeps_its_lane_while_lucca_may_be_working_on_it",),
