@@ -6,6 +6,7 @@ and only then known to anybody. Must not know what brings an event about, nor wh
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from typing import Protocol
 
 import structlog
 from msgspec.structs import replace
@@ -14,13 +15,20 @@ from runner.clock import Clock
 from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.machine import advance
-from runner.journal import happened
+from runner.journal import Happened, happened
 from runner.output import Output
-from runner.turns import JournalPort
+from runner.turns import SpendPort
 
 _log = structlog.get_logger("runner.changes")
 
 Observer = Callable[[m.Job, m.Job, ev.Event], None]
+
+
+class JournalPort(SpendPort, Protocol):
+    """What a run asks of the journal."""
+
+    async def record(self, job: m.Job, night: date, told: Happened) -> None:
+        """Store a change, durably, before returning."""
 
 
 class Changes:

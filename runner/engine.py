@@ -18,7 +18,7 @@ import anyio
 import structlog
 
 from runner.arrivals import Arrivals, Taken
-from runner.changes import Changes, Observer
+from runner.changes import Changes, JournalPort, Observer
 from runner.clock import Clock, Instant, wait_for
 from runner.errors import RunnerError
 from runner.jobs import agenda
@@ -31,7 +31,7 @@ from runner.lanes import Entry, Lane
 from runner.output import Output
 from runner.pacing import BAD_ANSWERS, pause_seconds
 from runner.steps import Bearing, Memory, Tools, Trouble, take
-from runner.turns import LAST_RANK, Client, JournalPort, Limits, SenderPort, Tenant, Turn, Turns
+from runner.turns import LAST_RANK, Client, Limits, SenderPort, Tenant, Turn, Turns
 
 _log = structlog.get_logger("runner.engine")
 
@@ -363,7 +363,7 @@ class Engine:
     def _tools(self, id_: int, turn: Turn | None) -> Tools:
         return Tools(
             clock=self._clock,
-            line=turn,
+            turn=turn,
             output=self._output,
             memory=self._memory,
             night=self._night,

@@ -14,7 +14,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -22,8 +21,8 @@ from msgspec import Struct
 
 from runner.clock import Clock
 from runner.credentials import Secret
-from runner.jobs.model import ErrorCode, Job
-from runner.journal import Happened, Spend
+from runner.jobs.model import ErrorCode
+from runner.journal import Spend
 from runner.lucca import Purpose, Request, announcement
 from runner.pacing import SlidingWindow
 from runner.transport import Answer, BrokenAnswerError, Stream
@@ -52,11 +51,8 @@ LAST_RANK: Final = 2
 """Among hosts, of polls and of what is asked again after trouble."""
 
 
-class JournalPort(Protocol):
-    """What a run asks of the journal."""
-
-    async def record(self, job: Job, night: date, told: Happened) -> None:
-        """Store a change, durably, before returning."""
+class SpendPort(Protocol):
+    """What of the journal turns need."""
 
     async def spend(self, spend: Spend) -> None:
         """Store that a request is about to leave, so that a restart knows it."""
@@ -149,7 +145,7 @@ class Turns:
     def __init__(
         self,
         clock: Clock,
-        journal: JournalPort,
+        journal: SpendPort,
         sender: SenderPort,
         limits: Limits,
         changed: Callable[[], None],

@@ -44,11 +44,11 @@ async def take(step: Step, job: m.Job, tools: Tools) -> Outcome:
 
 
 async def _kept(outcome: Outcome, trouble: Trouble, job: m.Job, tools: Tools) -> Outcome:
-    line = tools.line
-    if line is None or trouble.bearing is not Bearing.BAD_ANSWER:
+    turn = tools.turn
+    if turn is None or trouble.bearing is not Bearing.BAD_ANSWER:
         return outcome
-    line.end()
-    spec, body = job.spec, line.body[:KEPT_BYTES]
+    turn.end()
+    spec, body = job.spec, turn.body[:KEPT_BYTES]
     if not body or tools.key_in(body):
         return outcome
     kept = await tools.output.quarantine.keep(tools.night, spec.tenant, spec.name, job.id, body)

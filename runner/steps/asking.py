@@ -21,10 +21,10 @@ from runner.steps.tools import (
     ask,
     doubled_path,
     export_of,
-    line_of,
     of_the_host,
     report_of,
     trouble_of,
+    turn_of,
 )
 from runner.transport import Answer, BrokenAnswerError, LostError, NotSentError, UnreachableError
 
@@ -98,7 +98,7 @@ async def trigger(job: m.Job, tools: Tools) -> Outcome:
         assert template_id is not None  # noqa: S101 - the agenda creates it first
         request = lucca.create_report(template_id, spec.starts_on, spec.ends_on)
     try:
-        answer = await line_of(tools).send(request)
+        answer = await turn_of(tools).send(request)
     except NotSentError as error:
         return Outcome((ev.TriggerUnsent(),), Trouble(Bearing.PASSING, error.detail))
     except UnreachableError as error:

@@ -19,7 +19,7 @@ from runner.jobs.finding import ends_text
 from runner.jobs.machine import missing_pieces
 from runner.jobs.remedies import gone
 from runner.output import KEPT_BYTES, Derivation, Reader, Spooled, TooLargeError
-from runner.steps.tools import Outcome, Tools, doubled_path, export_of, line_of, of_the_host
+from runner.steps.tools import Outcome, Tools, doubled_path, export_of, of_the_host, turn_of
 from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, LostError, Stream
 
 EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
@@ -141,24 +141,24 @@ async def _download(
     remote_id, format_ = piece
     spec = job.spec
     filename = f"{spec.name}-{remote_id}.{EXTENSIONS[format_]}"
-    line, output, night = line_of(tools), tools.output, tools.night
+    turn, output, night = turn_of(tools), tools.output, tools.night
     async with output.spool(
         night, spec.tenant, filename, reader=reader, cap_bytes=CONTENT_CAP_BYTES
     ) as spool:
         try:
-            async with await line.download(request) as stream:
+            async with await turn.download(request) as stream:
                 if stream.status != HTTPStatus.OK:
-                    line.body = await stream.read(ANSWER_CAP_BYTES)
-                    lucca.check_status(stream.status, stream.headers, line.body)
+                    turn.body = await stream.read(ANSWER_CAP_BYTES)
+                    lucca.check_status(stream.status, stream.headers, turn.body)
                     raise lucca.NotContentError(f"status {stream.status}, which promises no whole content")
                 async for chunk in stream.chunks(CONTENT_CAP_BYTES):
                     await spool.write(chunk)
             async with output.room:
-                line.end()
+                turn.end()
                 spooled = await spool.finish(lambda told: inspect(stream, told), derivations)
         except (BrokenAnswerError, TooLargeError, content.NotContentError, lucca.NotContentError):
             with suppress(StorageError):
-                line.body = line.body or await spool.beginning(KEPT_BYTES)
+                turn.body = turn.body or await spool.beginning(KEPT_BYTES)
             raise
     parts = [(format_, spooled.answer), *spooled.derived.items()]
     records = tuple(

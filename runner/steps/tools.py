@@ -60,7 +60,7 @@ class Memory(Protocol):
         """This tenant can no longer use it; whether it may have another. One run makes it once more, not twice."""
 
 
-class Line(Protocol):
+class TurnPort(Protocol):
     """One turn to send one request to a tenant's host: the slot of the budget is taken, the key is known.
 
     Attributes:
@@ -83,12 +83,15 @@ class Tools(Struct, frozen=True, kw_only=True):
     """All that a step may touch.
 
     Attributes:
+        turn: to send in; None for a step that sends nothing.
+        night: whose folder takes the files.
+        record: stores an event of this job, and gives the job after it.
         scrub: a server's words without the key.
         key_in: whether a body shows it.
     """
 
     clock: Clock
-    line: Line | None
+    turn: TurnPort | None
     output: Output
     memory: Memory
     night: date
@@ -118,15 +121,15 @@ def of_the_host(trouble: Troubled) -> bool:
     return refused or patience or isinstance(trouble, lucca.ThrottledError)
 
 
-def line_of(tools: Tools) -> Line:
+def turn_of(tools: Tools) -> TurnPort:
     """The turn to send in."""
-    assert tools.line is not None  # noqa: S101 - a step that sends has a line
-    return tools.line
+    assert tools.turn is not None  # noqa: S101 - a step that sends has one
+    return tools.turn
 
 
 async def ask(tools: Tools, request: lucca.Request) -> Answer:
     """Send a request that moves no data, for an answer that has to be a good one."""
-    answer = await line_of(tools).send(request)
+    answer = await turn_of(tools).send(request)
     lucca.check_status(answer.status, answer.headers, answer.body)
     return answer
 

@@ -40,9 +40,9 @@ ONCE: Final = (
             ),
             Change(
                 _ASKING,
-                "        answer = await line_of(tools).send(request)\n    except NotSentError",
+                "        answer = await turn_of(tools).send(request)\n    except NotSentError",
                 "        try:\n"
-                "            answer = await line_of(tools).send(request)\n"
+                "            answer = await turn_of(tools).send(request)\n"
                 "        finally:\n"
                 "            job = await tools.record(intent)\n"
                 "    except NotSentError",
@@ -66,9 +66,9 @@ ONCE: Final = (
             ),
             Change(
                 _ASKING,
-                "        answer = await line_of(tools).send(request)\n    except NotSentError",
+                "        answer = await turn_of(tools).send(request)\n    except NotSentError",
                 "        try:\n"
-                "            answer = await line_of(tools).send(request)\n"
+                "            answer = await turn_of(tools).send(request)\n"
                 "        finally:\n"
                 "            job = await intent\n"
                 "    except NotSentError",
