@@ -175,7 +175,7 @@ def test_of_what_is_above_the_baseline_all_are_asked_and_named() -> None:
 
 
 def test_the_export_with_our_end_is_ours() -> None:
-    job = happen(polling(), listed((290, ENDS + "Z")))
+    job = happen(polling(), listed((290, ENDS)))
     assert (job.state, job.remote_ids, job.flags) == (State.DOWNLOADING, (290,), frozenset())
 
 
@@ -196,7 +196,7 @@ def test_an_export_that_the_list_does_not_explain_is_asked_itself(end: str | Non
     assert job.live.missed_path is False
     job = happen(job, ev.Identified(290, end))
     assert (job.live.missed_path, job.live.unidentified, job.foreign_ids) == (None, (291,), ())
-    job = happen(job, ev.Identified(291, ENDS + ".000Z"))
+    job = happen(job, ev.Identified(291, ENDS))
     assert (job.state, job.remote_ids, job.foreign_ids) == (State.DOWNLOADING, (291,), (290,))
 
 

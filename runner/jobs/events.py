@@ -20,7 +20,7 @@ class Listed(Struct, frozen=True, gc=False):
 
 
 class Identified(Struct, frozen=True, gc=False):
-    """One export told its end; None where it is gone or does not tell, or belongs to another configuration."""
+    """One export told its end, local and to the second; None: it is gone, or another configuration's, or tells none."""
 
     id: int
     ends_at: str | None

@@ -32,10 +32,7 @@ def ends_text(job: Job) -> str:
 def listed(job: Job, event: ev.Listed, now: Instant) -> Job:
     """The job after a list of exports, or a page of one."""
     live = job.live
-    known = {
-        **live.known,
-        **{item.id: ends_on for item in event.items if (ends_on := item.ends_on) is not None},
-    }
+    known = {**live.known, **{item.id: item.ends_at for item in event.items if item.ends_at is not None}}
     fresh = _unidentified(job, event.items, known)
     heard = live.server_date if event.server_date is None else (event.server_date, now.boot_seconds)
     if not event.complete:
@@ -71,7 +68,7 @@ def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str
     # Foreign ones are asked again in each run: one with a later end must not be forgotten. One that did not tell its
     # end is asked again now and then: it may be ours, and was not to be read yet.
     again = job.state is POLLING and job.live.polls % ASKED_AGAIN_BY_EVERY == 0
-    told = (id_ for id_, ends_on in known.items() if ends_on or not again)
+    told = (id_ for id_, ends_at in known.items() if ends_at or not again)
     seen = {*told, *job.live.unidentified, *job.remote_ids}
     fresh = dict.fromkeys(item.id for item in items if item.id not in seen)
     return tuple(fresh)
@@ -80,10 +77,9 @@ def _unidentified(job: Job, items: Iterable[m.Sighting], known: Mapping[int, str
 def identified(job: Job, event: ev.Identified, _now: Instant) -> Job:
     """The job after one export of a list told its end."""
     live = job.live
-    ends_on = "" if event.ends_at is None else event.ends_at[:19]
     live = replace(
         live,
-        known={**live.known, event.id: ends_on},
+        known={**live.known, event.id: event.ends_at or ""},
         unidentified=tuple(id_ for id_ in live.unidentified if id_ != event.id),
         missed_path=None,
     )
@@ -101,12 +97,12 @@ def doubtful(job: Job) -> bool:
 def unreadable(job: Job) -> bool:
     """Whether there is an export that did not tell its end, and that may be ours."""
     least = 0 if job.state is PENDING else job.baseline_id or 0
-    return any(not ends_on and id_ > least for id_, ends_on in job.live.known.items())
+    return any(not ends_at and id_ > least for id_, ends_at in job.live.known.items())
 
 
 def doubted(job: Job, _event: ev.Doubted, _now: Instant) -> Job:
     """The job that looks anew, and asks what is still shown and nobody could tell: not what was archived meanwhile."""
-    known = {id_: ends_on for id_, ends_on in job.live.known.items() if ends_on}
+    known = {id_: ends_at for id_, ends_at in job.live.known.items() if ends_at}
     return replace(job, live=replace(job.live, known=known, polled_boot_seconds=None, doubted=True))
 
 
@@ -118,8 +114,8 @@ def _concluded(job: Job) -> Job:
     in_time = job.state in (PENDING, POLLING) or job.unlisted
     wanted = ends_text(job)
     known = job.live.known
-    ours = sorted({*job.remote_ids, *(id_ for id_, ends_on in known.items() if ends_on == wanted)})
-    later = sorted(id_ for id_, ends_on in known.items() if ends_on > wanted)
+    ours = sorted({*job.remote_ids, *(id_ for id_, ends_at in known.items() if ends_at == wanted)})
+    later = sorted(id_ for id_, ends_at in known.items() if ends_at > wanted)
     if in_time:
         job = strangers(job, frozenset(ours))
     if job.state is PENDING:

@@ -139,8 +139,8 @@ def _put_off(job: Job, event: ev.PutOff, _now: Instant) -> Job:
 
 def _misattributed(job: Job, event: ev.Misattributed, _now: Instant) -> Job:
     remote_ids = tuple(id_ for id_ in job.remote_ids if id_ != event.id)
-    ends_on = "" if event.ends_at is None else event.ends_at[:19]
-    known = {**job.live.known, event.id: ends_on} if event.exists else job.live.known
+    ends_at = event.ends_at or ""
+    known = {**job.live.known, event.id: ends_at} if event.exists else job.live.known
     waiting = POLLING if job.triggers else PENDING
     flags = job.flags
     if len(remote_ids) < 2:
@@ -152,7 +152,7 @@ def _misattributed(job: Job, event: ev.Misattributed, _now: Instant) -> Job:
         state=DOWNLOADING if remote_ids else waiting,
         remote_ids=remote_ids,
         flags=flags,
-        superseded_by=event.id if ends_on > finding.ends_text(job) else job.superseded_by,
+        superseded_by=event.id if ends_at > finding.ends_text(job) else job.superseded_by,
         # The last look took this one for ours, so it is taken again before anything is triggered.
         live=replace(job.live, known=known, missed_path=None, polled_boot_seconds=None),
     )

@@ -203,15 +203,10 @@ class Staged(Struct, frozen=True, gc=False):
 
 
 class Sighting(Struct, frozen=True, gc=False):
-    """One line of the export list. `ends_at` is None where the list does not tell; `ends_on` compares."""
+    """One line of the export list: its id and its end, local and to the second; None where the list does not tell."""
 
     id: int
     ends_at: str | None = None
-
-    @property
-    def ends_on(self) -> str | None:
-        """The local date and time to the second, without zone: what ledger ends are compared by."""
-        return None if self.ends_at is None else self.ends_at[:19]
 
 
 class Transition(Struct, frozen=True, gc=False, array_like=True):
