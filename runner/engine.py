@@ -35,10 +35,6 @@ from runner.turns import LAST_RANK, Client, Limits, SenderPort, Tenant, Turn, Tu
 
 _log = structlog.get_logger("runner.engine")
 
-LOOKS: Final = 4
-"""How often the look at a finished job is tried; the next night looks again."""
-LONGEST_PAUSE_FOR_A_LOOK_SECONDS: Final = 66.0
-"""A host that wants more patience than a budget's minute is not waited for only to look."""
 GRACE_SECONDS: Final = 5.0
 """How long requests in flight may go on after the night was stopped."""
 LONGEST_SLEEP_SECONDS: Final = 30.0
@@ -95,7 +91,7 @@ class Engine:
         self._turns = Turns(clock, journal, sender, limits, self._wake.set)
         self._tasks = anyio.create_task_group()
         self._arrivals = Arrivals()
-        self._keys = Keys(self._turns, self._tasks, self._park_keyless, self._wake.set)
+        self._keys = Keys(self._turns, self._tasks, self._park, self._wake.set)
         self._fatal: RunnerError | None = None
         self._free: list[asyncio.Future[tuple[Turn, Step]]] = []
         self._log = _log.bind()
@@ -191,7 +187,8 @@ class Engine:
         for key, lane in lanes.items():
             if len(lane) > 1 or self._arrivals.underway(key):
                 self._line_up(lane, self._arrivals.underway(key), now)
-        self._look_at(ids, now)
+        for id_ in ids:
+            self._schedule(id_, now)
 
     def _line_up(self, lane: Lane, underway: Iterable[m.Job], now: Instant) -> None:
         jobs = [self.jobs[id_] for id_ in lane]
@@ -206,11 +203,6 @@ class Engine:
         lane[:] = [job.id for job, _ in lined_up]
         for job, not_before in lined_up:
             self._entries[job.id].not_before = not_before
-
-    def _look_at(self, ids: Iterable[int], now: Instant) -> None:
-        """Look at those of these jobs that no other of their lane is before."""
-        for id_ in ids:
-            self._schedule(id_, now)
 
     def _schedule(self, id_: int, now: Instant) -> None:
         """Look at what the job does next: begin it, if it needs no request, or put the job where it waits for that."""
@@ -376,7 +368,7 @@ class Engine:
         if isinstance(event, ev.Failed):
             tenant, code = self._entries[id_].tenant, event.error.code
             if code is m.ErrorCode.KEY_REFUSED and tenant.parked is None:
-                self._park(tenant, code, "refused to another job of this tenant just now")
+                self._park(tenant, "refused to another job of this tenant just now", code)
             if self.jobs[id_].finished:
                 # Only the look at a finished job failed; what it has, it keeps.
                 self.jobs[id_] = agenda.looked(self.jobs[id_])
@@ -396,7 +388,7 @@ class Engine:
             attempt=attempt + 1,
         )
         pause = pause_seconds(attempt, self._random, trouble.retry_after_seconds)
-        if job.finished and (attempt + 1 >= LOOKS or pause > LONGEST_PAUSE_FOR_A_LOOK_SECONDS):
+        if job.finished and agenda.leaves_the_look(attempt + 1, pause):
             self.jobs[id_] = agenda.looked(job)
             return
         if entry.bad_answers >= BAD_ANSWERS:
@@ -424,10 +416,9 @@ class Engine:
         else:
             self.jobs[id_] = agenda.overtaken(job)  # theirs go on beside it
 
-    def _park_keyless(self, tenant: Tenant, detail: str) -> None:
-        self._park(tenant, m.ErrorCode.SECRET, detail)
-
-    def _park(self, tenant: Tenant, code: m.ErrorCode, detail: str) -> None:
+    def _park(self, tenant: Tenant, detail: str, code: m.ErrorCode = m.ErrorCode.SECRET) -> None:
         """After a refused or missing key the tenant's other jobs fail without further requests in this run."""
         tenant.parked = (code, detail)
-        self._look_at(tenant.jobs, self._clock.now())
+        now = self._clock.now()
+        for id_ in tenant.jobs:
+            self._schedule(id_, now)

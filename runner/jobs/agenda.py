@@ -42,6 +42,10 @@ DOUBT_SECONDS = 30.0
 """How long after its list an export that told no end is asked once more before the first trigger."""
 LOOK_BACK = timedelta(days=7)
 """How long a job that was triggered more than once is looked at for a late twin."""
+LOOKS = 4
+"""How often the look at a finished job is tried; the next night looks again."""
+LONGEST_PAUSE_FOR_A_LOOK_SECONDS = 66.0
+"""A host that wants more patience than a budget's minute is not waited for only to look."""
 _SERVER_DATE_MARGIN_SECONDS = 2.0  # `Date` headers have whole seconds, and two of them are subtracted.
 _FIRST_PAUSES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # In shares of the interval; they come before the whole one.
 
@@ -331,6 +335,11 @@ def owes_a_look(job: Job, now: Instant) -> bool:
         code = job.error.code
         return code is ErrorCode.NO_EXPORT or (code is ErrorCode.SUPERSEDED and recent)
     return job.state is DOWNLOADED and (job.unlisted or (len(job.triggers) > 1 and recent))
+
+
+def leaves_the_look(attempts: int, pause_seconds: float) -> bool:
+    """Whether a look that met trouble so often, with this pause to come, is left to the next night."""
+    return attempts >= LOOKS or pause_seconds > LONGEST_PAUSE_FOR_A_LOOK_SECONDS
 
 
 def looking(job: Job) -> Job:
