@@ -55,7 +55,7 @@ def choice(only: list[str] | None, tag: list[str] | None, kind: str | None) -> "
     return Selection(tuple(only or ()), tuple(tag or ()), kind)  # type: ignore[arg-type]
 
 
-def command(*settings: str, name: str | None = None) -> Callable[[Command], Command]:
+def command(*settings: str) -> Callable[[Command], Command]:
     """Make a verb of a function, with a flag for each of these settings (all of them for `*`).
 
     The function gets the flags that were given as `flags`, by the setting's name.
@@ -100,7 +100,7 @@ def command(*settings: str, name: str | None = None) -> Callable[[Command], Comm
 
         verb.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
         verb.__annotations__ = {p.name: p.annotation for p in (*own, *extra)}
-        app.command(name=name)(verb)
+        app.command()(verb)
         return verb
 
     return decorate
