@@ -4,6 +4,7 @@ Owns the kinds of reference and the `Secret` that hides itself; the manifest onl
 nothing of tenants or requests. No message here ever holds a secret, nor what a file or a command printed.
 """
 
+import html
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
+from urllib.parse import unquote
 
 import anyio
 from anyio.abc import Process
@@ -30,8 +32,11 @@ _COMMAND_ENVIRONMENT = ("PATH", "HOME", "LANG")
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_MAX_CHARS}}}")
 
 _NO_LETTERS = bytes(set(range(256)) - set(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-_TELLING_CHARS = 8
+TELLING_CHARS = 8
 """A part of a key that is as long is no chance."""
+_TELLING_CODED_CHARS = 12
+"""The same in base64, or more."""
+_ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})")
 
 
 class CredentialError(Exception):
@@ -51,12 +56,14 @@ class Secret:
         return self._value
 
     def stands_in(self, content: bytes) -> bool:
-        """Whether `content` shows the key or a telling part of it, however it is cut, spaced or written in base64."""
-        key, told = _letters(self._value.encode()), _letters(content)
-        least = min(_TELLING_CHARS, len(key))
-        parts = {key[at : at + least] for at in range(len(key) - least + 1)} - {b""}
-        cores = {core for text in {self._value, self._value.replace("-", "")} for core in _in_base64(text)}
-        return any(part in told for part in parts | cores)
+        """Whether `content` shows the key or a telling part of it, however it is cut, spaced, escaped or encoded."""
+        signs = set(_parts(_letters(self._value.encode()), TELLING_CHARS))
+        for text in {self._value, self._value.replace("-", "")}:
+            signs.update(_parts(_letters(text.encode().hex().encode()), 2 * TELLING_CHARS))
+            for core in _in_base64(text):
+                signs.update(_parts(core, _TELLING_CODED_CHARS))
+        signs.discard(b"")
+        return any(sign in told for told in _readings(content) for sign in signs)
 
     def __repr__(self) -> str:
         return "Secret('**********')"
@@ -74,9 +81,24 @@ def _in_base64(text: str) -> Iterator[bytes]:
     """What of it is the same in base64 whatever stands before and behind, at each of the three places to begin."""
     for offset in range(3):
         coded = b64encode(b"\0" * offset + text.encode()).rstrip(b"=")
-        core = coded[(offset * 8 + 5) // 6 : len(coded) - 1]
-        if len(core) >= _TELLING_CHARS:
-            yield _letters(core)
+        core = _letters(coded[(offset * 8 + 5) // 6 : len(coded) - 1])
+        if len(core) >= TELLING_CHARS:
+            yield core
+
+
+def _parts(letters: bytes, length: int) -> Iterator[bytes]:
+    """Whatever is cut out of them in that length; all of them where they are fewer."""
+    length = min(length, len(letters))
+    return (letters[at : at + length] for at in range(len(letters) - length + 1))
+
+
+def _readings(content: bytes) -> Iterator[bytes]:
+    """Its letters as they stand, and as a browser or a parser would read them: twice, for what is escaped twice."""
+    yield _letters(content)
+    text = content.decode("latin-1")
+    for _ in range(2):
+        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), html.unescape(unquote(text, "latin-1")))
+        yield _letters(text.encode("utf-8", "replace"))
 
 
 def _letters(content: bytes) -> bytes:

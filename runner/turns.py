@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from runner.clock import Clock
-from runner.credentials import Secret
+from runner.credentials import TELLING_CHARS, Secret
 from runner.jobs.model import ErrorCode
 from runner.journal import Spend
 from runner.lucca import Purpose, Request, announcement
@@ -38,7 +38,7 @@ after as long; the POST that generates an export is not judged."""
 SLOW_SHARE: Final = 2
 """Slow hosts together hold at most one of so many places, or a few dozen that hang would hold up everybody."""
 
-TELLING_CHARACTERS: Final = 4
+TAIL_CHARS: Final = 4
 """So much of a key's beginning is hidden where words were cut in the midst of it."""
 
 POLITE_PRIORITY: Final = 2
@@ -129,10 +129,11 @@ class Tenant(Struct, eq=False):
         for shape in (key, key.replace("-", "")):  # a GUID may come back without its dashes
             text = re.sub(re.escape(shape), "…", text, flags=re.IGNORECASE)
             told = text.removesuffix("…")
-            lengths = range(len(shape) - 1, TELLING_CHARACTERS - 1, -1) if told != text else ()
+            lengths = range(len(shape) - 1, TAIL_CHARS - 1, -1) if told != text else ()
             cut = next((length for length in lengths if told.lower().endswith(shape[:length])), 0)
             text = f"{told[:-cut]}…" if cut else text
-        return text
+        # Escaped or encoded it stands at no place that could be cut out: then none of the words are told.
+        return "…" if len(key) >= TELLING_CHARS and self.key.stands_in(text.encode()) else text
 
     def told_in(self, body: bytes) -> bool:
         """Whether the key stands in a body, in whatever shape."""

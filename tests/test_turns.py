@@ -1,5 +1,6 @@
 """Turns: in which order, how many at a time, and what a turn costs."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
@@ -387,10 +388,25 @@ async def test_a_host_that_announces_a_change_is_told_once_and_without_the_key()
         ("cut D8F7a1…", "cut …"),
         ("cut d8f7a1c20b3e4…", "cut …"),
         ("d8f7a1 in the midst", "d8f7a1 in the midst"),
+        ("d8f7a1c2-0b3e in the midst", "…"),
+        ("key %64%38%66%37%61%31%63%32%2d%30%62%33%65!", "…"),
+        ("key %2564%2538%2566%2537%2561%2531%2563%2532%252d0b3e!", "…"),
+        ("key &#100;&#x38;&#102;7a1c2&#45;0b3e!", "…"),
+        ("key \\u0064\\u0038f7a1c2\\u002d0b3e!", "…"),
+        ("key d 8 f 7 a 1 c 2 - 0 b 3 e!", "…"),
+        ("key " + b64encode(b"lucca application=d8f7a1c2-0b3e-4f5a-9c6d-7e8f90a1b2c3").decode(), "…"),
+        ("cut " + b64encode(b"d8f7a1c2-0b3e-4f5a-9c6d-7e8f90a1b2c3").decode()[:30] + "…", "…"),
+        ("key " + b"d8f7a1c2-0b3e-4f5a".hex(), "…"),
     ],
 )
 def test_no_echo_of_the_key_is_told(said: str, told: str) -> None:
     assert Desk().tenant().scrub(said) == told
+
+
+def test_a_key_of_a_few_signs_takes_no_words_away_that_only_look_like_it() -> None:
+    tenant = Desk().tenant()
+    tenant.key = Secret("key-a")
+    assert tenant.scrub("the key acme of key-a is wrong") == "the key acme of … is wrong"
 
 
 def test_without_a_key_there_is_nothing_to_hide() -> None:
