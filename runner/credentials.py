@@ -32,8 +32,10 @@ _COMMAND_ENVIRONMENT = ("PATH", "HOME", "LANG")
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_MAX_CHARS}}}")
 
 _NO_LETTERS = bytes(set(range(256)) - set(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-TELLING_CHARS = 8
+_TELLING_CHARS = 8
 """A part of a key that is as long is no chance."""
+_TELLING_AT_A_CUT_CHARS = 4
+"""So much of a key's beginning is hidden where words were cut in the midst of it."""
 _TELLING_CODED_CHARS = 12
 """The same in base64, or more."""
 _ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})")
@@ -55,11 +57,23 @@ class Secret:
         """The key itself, for the request header alone."""
         return self._value
 
+    def hide_in(self, text: str) -> str:
+        """`text` without the key, in any case of letters. Where `…` tells that it was cut, the key may be cut too."""
+        key = self._value.lower()
+        for shape in (key, key.replace("-", "")):  # a GUID may come back without its dashes
+            text = re.sub(re.escape(shape), "…", text, flags=re.IGNORECASE)
+            before = text.removesuffix("…")
+            lengths = range(len(shape) - 1, _TELLING_AT_A_CUT_CHARS - 1, -1) if before != text else ()
+            cut = next((length for length in lengths if before.lower().endswith(shape[:length])), 0)
+            text = f"{before[:-cut]}…" if cut else text
+        # Escaped or encoded it stands at no place that could be cut out: then none of the words are told.
+        return "…" if len(key) >= _TELLING_CHARS and self.stands_in(text.encode()) else text
+
     def stands_in(self, content: bytes) -> bool:
         """Whether `content` shows the key or a telling part of it, however it is cut, spaced, escaped or encoded."""
-        signs = set(_parts(_letters(self._value.encode()), TELLING_CHARS))
+        signs = set(_parts(_letters(self._value.encode()), _TELLING_CHARS))
         for text in {self._value, self._value.replace("-", "")}:
-            signs.update(_parts(_letters(text.encode().hex().encode()), 2 * TELLING_CHARS))
+            signs.update(_parts(_letters(text.encode().hex().encode()), 2 * _TELLING_CHARS))
             for core in _in_base64(text):
                 signs.update(_parts(core, _TELLING_CODED_CHARS))
         signs.discard(b"")
@@ -82,7 +96,7 @@ def _in_base64(text: str) -> Iterator[bytes]:
     for offset in range(3):
         coded = b64encode(b"\0" * offset + text.encode()).rstrip(b"=")
         core = _letters(coded[(offset * 8 + 5) // 6 : len(coded) - 1])
-        if len(core) >= TELLING_CHARS:
+        if len(core) >= _TELLING_CHARS:
             yield core
 
 

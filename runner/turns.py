@@ -10,7 +10,6 @@ is: it deals in numbers.
 """
 
 import heapq
-import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from runner.clock import Clock
-from runner.credentials import TELLING_CHARS, Secret
+from runner.credentials import Secret
 from runner.jobs.model import ErrorCode
 from runner.journal import Spend
 from runner.lucca import Purpose, Request, announcement
@@ -38,8 +37,6 @@ after as long; the POST that generates an export is not judged."""
 SLOW_SHARE: Final = 2
 """Slow hosts together hold at most one of so many places, or a few dozen that hang would hold up everybody."""
 
-TAIL_CHARS: Final = 4
-"""So much of a key's beginning is hidden where words were cut in the midst of it."""
 
 POLITE_PRIORITY: Final = 2
 """From this priority on (polls), requests leave a fifth of the budget to triggers and downloads."""
@@ -77,7 +74,7 @@ class Limits:
 
 
 class Client(Struct, frozen=True, kw_only=True):
-    """A tenant as a run needs it.
+    """What a run is told of a tenant, when it begins the first of its jobs.
 
     Attributes:
         name: of the tenant.
@@ -95,7 +92,15 @@ class Client(Struct, frozen=True, kw_only=True):
 
 
 class Domain(Struct, eq=False):
-    """One host: what is shared by its tenants."""
+    """One host: what is shared by its tenants.
+
+    Attributes:
+        name: the host.
+        window: its budget.
+        running: requests in flight.
+        paused_until: the boot second before which nothing is sent to it.
+        asking: who asks for a turn, as a heap of (priority, number of the asking, who, rank).
+    """
 
     name: str
     window: SlidingWindow
@@ -109,7 +114,19 @@ class Domain(Struct, eq=False):
 
 
 class Tenant(Struct, eq=False):
-    """One client in this run: its key, and whether it works."""
+    """A tenant in this run: its key, and whether it works.
+
+    Attributes:
+        client: what was told of it.
+        domain: its host.
+        key: its API key, once it is there.
+        key_asked: whether it was asked for.
+        proven: whether the host has accepted the key.
+        running: requests in flight.
+        parked: why it sends nothing more in this run, in a code and words.
+        waiting: who asks for a turn once the key is there: (who, priority).
+        jobs: the numbers of its jobs.
+    """
 
     client: Client
     domain: Domain
@@ -122,18 +139,8 @@ class Tenant(Struct, eq=False):
     jobs: list[int] = []
 
     def scrub(self, text: str) -> str:
-        """`text` without the key: a server may echo what it was sent, and its words be cut in the midst of it."""
-        if self.key is None:
-            return text
-        key = self.key.reveal().lower()
-        for shape in (key, key.replace("-", "")):  # a GUID may come back without its dashes
-            text = re.sub(re.escape(shape), "…", text, flags=re.IGNORECASE)
-            told = text.removesuffix("…")
-            lengths = range(len(shape) - 1, TAIL_CHARS - 1, -1) if told != text else ()
-            cut = next((length for length in lengths if told.lower().endswith(shape[:length])), 0)
-            text = f"{told[:-cut]}…" if cut else text
-        # Escaped or encoded it stands at no place that could be cut out: then none of the words are told.
-        return "…" if len(key) >= TELLING_CHARS and self.key.stands_in(text.encode()) else text
+        """A server's words without the key: it may echo what it was sent."""
+        return text if self.key is None else self.key.hide_in(text)
 
     def told_in(self, body: bytes) -> bool:
         """Whether the key stands in a body, in whatever shape."""

@@ -25,7 +25,7 @@ from runner.journal import (
     happened,
     hold,
 )
-from runner.journal.database import MEMORY, open_for_writing, told
+from runner.journal.database import MEMORY, open_for_writing, storage_error
 from runner.journal.place import network_file_system
 from runner.journal.queries import MIGRATIONS, QUERIES, choosing
 from tests.job_samples import unfinished
@@ -571,12 +571,12 @@ def test_each_trouble_of_sqlite_has_its_remedy(path: Path, code: int, words: str
     error = sqlite3.OperationalError("in its own words")
     error.sqlite_errorcode, error.sqlite_errorname = code, "NAME"
     with pytest.raises(StorageError, match=rf"{path} .*{words}"):
-        raise told(path, error)
+        raise storage_error(path, error)
 
 
 def test_an_error_without_a_code_is_told_as_well(path: Path) -> None:
     with pytest.raises(StorageError, match=r"SQLite refused \(ProgrammingError: odd\)"):
-        raise told(path, sqlite3.ProgrammingError("odd"))
+        raise storage_error(path, sqlite3.ProgrammingError("odd"))
 
 
 async def test_a_folder_in_the_journal_s_place_is_told(path: Path) -> None:

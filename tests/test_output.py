@@ -574,7 +574,7 @@ async def test_only_names_of_ours_become_paths(root: Path, tenant: str, filename
     with pytest.raises(ValueError, match="not the name"):
         output.spool(NIGHT, tenant, filename, reader=Whole(), cap_bytes=1)
     with pytest.raises(ValueError, match="not the name"):
-        await output.present([FileRecord(f"2026-11-24/{tenant}/{filename}", 0, "", 1, "json")])
+        await output.missing([FileRecord(f"2026-11-24/{tenant}/{filename}", 0, "", 1, "json")])
 
 
 @pytest.mark.parametrize("name", ["../run.json", "run.json/..", ".runner", "a/b", ""])
@@ -597,7 +597,7 @@ async def test_a_folder_that_is_a_symbolic_link_is_refused(root: Path, tmp_path:
     record = FileRecord("2026-11-24/acme/payroll-290.json", 2, hashlib.sha256(b"{}").hexdigest(), 290, "json")
     with pytest.raises(StorageError, match="symbolic link"):
         await output.place([record], {})
-    assert await output.present([record]) == (record.path,)  # What lies behind a link is not there.
+    assert await output.missing([record]) == (record.path,)  # What lies behind a link is not there.
     assert "symbolic link" in dict(output.verify([record]))[record.path]
     if link == "2026-11-24":
         for step in (output.prepare(NIGHT), output.clean([NIGHT]), output.publish(NIGHT, "run.json", b"{}")):
@@ -707,7 +707,7 @@ async def test_cleaning_where_nothing_was_ever_written_makes_nothing(root: Path)
 # ── looking and verifying ────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_present_tells_what_is_not_on_disk_with_its_size(root: Path) -> None:
+async def test_what_is_not_on_disk_with_its_size_is_missing(root: Path) -> None:
     output = output_at(root)
     good = await put(output, b"{}")
     short = await put(output, b"12345", "times-1.csv")
@@ -717,7 +717,7 @@ async def test_present_tells_what_is_not_on_disk_with_its_size(root: Path) -> No
     (root / folder.path).mkdir()
     gone = FileRecord("2026-11-24/acme/times-3.csv", 5, "0" * 64, 3, "csv")
     never = FileRecord("2026-11-20/acme/times-4.csv", 5, "0" * 64, 4, "csv")
-    absent = await output.present([good, short, folder, gone, never])
+    absent = await output.missing([good, short, folder, gone, never])
     assert absent == (short.path, folder.path, gone.path, never.path)
 
 

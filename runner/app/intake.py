@@ -248,7 +248,7 @@ async def _open(
     """Those that the engine takes up, and the jobs of the others."""
     folder = f"{night.isoformat()}/"
     owed = [r for c in candidates if c.job.files for r in _owed(c.job, folder)]
-    missing = frozenset(await output.present(owed)) if owed else frozenset()
+    missing = frozenset(await output.missing(owed)) if owed else frozenset()
     taken: list[Taken] = []
     passed: list[m.Job] = []
     for candidate in candidates:

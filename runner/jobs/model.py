@@ -325,7 +325,11 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def downloaded_before(self) -> bool:
         """Whether somebody may have paid by it: what was there once and is gone now must not be triggered again."""
-        return any(transition.state is DOWNLOADED for transition in self.history)
+        return self.entered(DOWNLOADED)
+
+    def entered(self, state: State) -> bool:
+        """Whether it has ever stood in this state; what it began with does not count."""
+        return any(transition.state is state for transition in self.history)
 
     @property
     def label(self) -> str:

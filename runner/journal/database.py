@@ -61,7 +61,9 @@ _VALUE = re.compile(r" '.*'", re.DOTALL)
 _UNFORESEEN = ("SQLite refused", "run again; if it comes back, report it with this message")
 
 
-def told(path: Path, error: sqlite3.Error | msgspec.MsgspecError | UnicodeDecodeError) -> StorageError:
+def storage_error(
+    path: Path, error: sqlite3.Error | msgspec.MsgspecError | UnicodeDecodeError
+) -> StorageError:
     """The error in words: which file, what happened, what to do."""
     if isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode"):
         what, remedy = _DAMAGED
@@ -92,7 +94,7 @@ def telling(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise told(path, error) from error
+        raise storage_error(path, error) from error
 
 
 def open_for_writing(path: Path, steps: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:

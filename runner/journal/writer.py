@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from runner.errors import StorageError
-from runner.journal.database import told
+from runner.journal.database import storage_error
 from runner.journal.protocol import StaleHolderError
 from runner.journal.queries import QUERIES
 
@@ -158,9 +158,9 @@ class Transactions:
 
     def _told(self, error: Exception) -> Exception:
         if isinstance(error, (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError)):
-            telling = told(self._path, error)
-            telling.__cause__ = error
-            return telling
+            failure = storage_error(self._path, error)
+            failure.__cause__ = error
+            return failure
         return error
 
 

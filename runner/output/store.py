@@ -278,7 +278,7 @@ class Output:
         else:
             self._tree.remove(source, folder)
 
-    async def present(self, records: Sequence[FileRecord]) -> tuple[str, ...]:
+    async def missing(self, records: Sequence[FileRecord]) -> tuple[str, ...]:
         """The paths of `records` that do not stand there as regular files of the recorded size.
 
         What lies in a folder that cannot be used is not there: whose it is learns of it when it is placed again.
@@ -286,18 +286,18 @@ class Output:
         Raises:
             StorageError: the disk refused.
         """
-        return await self._offload(lambda: self._absent(records))
+        return await self._offload(lambda: self._missing(records))
 
-    def _absent(self, records: Sequence[FileRecord]) -> tuple[str, ...]:
-        absent: list[str] = []
+    def _missing(self, records: Sequence[FileRecord]) -> tuple[str, ...]:
+        missing: list[str] = []
         for folders, group in groupby(records, lambda r: place_of(r.path).folders):
             lot = list(group)
             try:
                 with self._tree.folder(*folders) as folder:
-                    absent += [r.path for r in lot if not self._stands(r, folder)]
+                    missing += [r.path for r in lot if not self._stands(r, folder)]
             except (MissingFolderError, PlaceError):
-                absent += [r.path for r in lot]
-        return tuple(absent)
+                missing += [r.path for r in lot]
+        return tuple(missing)
 
     def _stands(self, record: FileRecord, folder: int) -> bool:
         with telling(record.path, "looking for it"):

@@ -94,7 +94,7 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
             return Outcome((ev.PathMissed(doubled),))
         if remote_id not in job.live.known and not job.downloaded_before:
             # Only the POST's answer told this number, or a list of another night: the list tells what is there now.
-            shown = _stood(job, m.State.POLLING)  # by a list; it was there, so it is named
+            shown = job.entered(m.State.POLLING)  # by a list; it was there, so it is named
             return Outcome((ev.Misattributed(remote_id, None, exists=shown),))
         if job.downloaded_before:
             return Outcome((ev.Failed(gone(spec, remote_id)),))
@@ -106,10 +106,6 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     await tools.memory.remember_doubled(spec.domain, doubled)
     told = m.Content(remote_id, spooled.result.entries, spooled.result.starts_at)
     return Outcome((ev.Fetched(replace(staged, content=told)),))
-
-
-def _stood(job: m.Job, state: m.State) -> bool:
-    return any(transition.state is state for transition in job.history)
 
 
 async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:

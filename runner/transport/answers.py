@@ -82,7 +82,7 @@ class Stream:
         self._connection = connection
         self._clock = clock
         self._limits = limits
-        self._waited, self._size = 0.0, 0
+        self._waited_seconds, self._size_bytes = 0.0, 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,12 +157,12 @@ class Stream:
                 self._refuse_if_broken_off()
                 raise LostError("the answer came too slowly")
             # Only the waiting counts: a slow disk is not the host's fault.
-            self._waited += self._clock.boot_seconds() - before
-        self._size += len(chunk)
-        if chunk and self._waited >= RATE_SPAN_SECONDS:
-            if self._size < LEAST_RATE_BYTES_PER_SECOND * self._waited:
+            self._waited_seconds += self._clock.boot_seconds() - before
+        self._size_bytes += len(chunk)
+        if chunk and self._waited_seconds >= RATE_SPAN_SECONDS:
+            if self._size_bytes < LEAST_RATE_BYTES_PER_SECOND * self._waited_seconds:
                 raise LostError("the answer came too slowly")
-            self._waited, self._size = 0.0, 0
+            self._waited_seconds, self._size_bytes = 0.0, 0
         return chunk
 
     def _refuse_if_broken_off(self) -> None:

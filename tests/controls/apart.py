@@ -304,8 +304,8 @@ APART: Final = (
         (
             Change(
                 _TURNS,
-                "if self.key is None:\n            return text",
-                "if self.key is None or text:\n            return text",
+                "return text if self.key is None else",
+                "return text if self.key is None or text else",
             ),
         ),
         (
@@ -316,7 +316,13 @@ APART: Final = (
     Control(
         "encoded-echo-told",
         "A server that echoes the key in base64, or escaped, gets it into the page and run.json.",
-        (Change(_TURNS, "and self.key.stands_in(text.encode()) else text", "and not self.key else text"),),
+        (
+            Change(
+                "runner/credentials.py",
+                "and self.stands_in(text.encode()) else text",
+                "and not key else text",
+            ),
+        ),
         (
             "tests/test_turns.py::test_no_echo_of_the_key_is_told",
             "tests/test_answers_that_lie.py::test_a_server_that_echoes_the_key_gets_it_into_no_file",

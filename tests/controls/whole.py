@@ -78,7 +78,7 @@ WHOLE: Final = (
     Control(
         "trickle-accepted",
         "An answer that comes a byte at a time is listened to for ever.",
-        (Change(_ANSWERS, "if self._size < LEAST_RATE_BYTES_PER_SECOND", "if self._size < -1"),),
+        (Change(_ANSWERS, "if self._size_bytes < LEAST_RATE_BYTES_PER_SECOND", "if self._size_bytes < -1"),),
         ("tests/test_transport.py::test_a_body_that_comes_too_slowly_is_dropped",),
     ),
     Control(
@@ -263,7 +263,7 @@ WHOLE: Final = (
         "cut-file-not-missed",
         "A file that was cut on disk counts as there.",
         (Change(_STORE, "and status.st_size == record.size_bytes", ""),),
-        ("tests/test_output.py::test_present_tells_what_is_not_on_disk_with_its_size",),
+        ("tests/test_output.py::test_what_is_not_on_disk_with_its_size_is_missing",),
     ),
     Control(
         "left-unsaid",
