@@ -18,7 +18,8 @@ import msgspec
 _BOM = b"\xef\xbb\xbf"
 _REST_CAP_BYTES: Final = 64 << 20
 """More that is no whole entry is no answer of ours: it would have to be kept until its end comes."""
-_ID = re.compile(r"[1-9][0-9]{0,17}")  # what a 64-bit column of the journal holds
+_ID = re.compile(r"[1-9][0-9]{0,18}")
+_ID_BELOW: Final = 2**63  # what a 64-bit column of the journal holds
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -330,7 +331,7 @@ def _number(raw: msgspec.Raw | None, key: str) -> int | None:
         raise NotContentError(f"`{key}` is not a number: {_why(error)}") from None
     if value is None:
         return None
-    if _ID.fullmatch(str(value)) is None:
+    if _ID.fullmatch(str(value)) is None or int(value) >= _ID_BELOW:
         raise NotContentError(f"`{key}` is not a number from 1")
     return int(value)
 

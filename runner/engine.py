@@ -393,9 +393,8 @@ class Engine:
             return
         if entry.bad_answers >= BAD_ANSWERS:
             entry.bad_answers = 0
-            await self._changes.happen(
-                id_, ev.Failed(job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail))
-            )
+            error = trouble.in_vain or job_error(m.ErrorCode.BAD_ANSWER, job.spec, trouble.detail)
+            await self._changes.happen(id_, ev.Failed(error))
             return
         now = self._clock.now()
         entry.not_before = now.boot_seconds + pause

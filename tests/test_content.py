@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.content import ExportContent, ExportReader, NotContentError, read_entries
+from runner.lucca import read_export_list
 
 ENTRIES = b'[{"id": 1, "amount": 7.50}, {"id": 2, "amount": -0.10}]'
 
@@ -83,6 +84,16 @@ def test_case_marks_and_numbers_as_text_are_no_obstacle(body: bytes) -> None:
     assert (content.id, content.configuration_id, content.entries) == (290, 3, 2)
 
 
+@pytest.mark.parametrize("quote", ["", '"'], ids=["a number", "text"])
+@pytest.mark.parametrize("number", [10**17, 10**18, 2**63 - 1])
+def test_an_id_that_a_list_may_tell_its_content_may_tell_too(number: int, quote: str) -> None:
+    """Or an export would be asked for and never downloaded."""
+    told = f"{quote}{number}{quote}"
+    (line,) = read_export_list(f'{{"data": {{"items": [{{"id": {told}}}]}}}}'.encode())
+    content = read_export_content(answer(head=f'"id": {told}'.encode()))
+    assert (line.id, content.id) == (number, number)
+
+
 def test_what_an_export_does_not_tell_of_itself_is_none() -> None:
     content = read_export_content(answer(head=b'"id": 290, "startsAt": null'))
     assert (content.configuration_id, content.starts_at, content.ends_at) == (None, None, None)
@@ -111,6 +122,7 @@ def test_an_export_without_entries_in_its_list_is_content() -> None:
             b'{"data": {"id": ' + b"9" * 30 + b', "entries": []}}',
             "`id` is not a number from 1",
         ),
+        (b'{"data": {"id": 9223372036854775808, "entries": []}}', "`id` is not a number from 1"),
         (b'{"data": {"id": 1, "endsAt": 20261123, "entries": []}}', "`endsAt` is not text"),
         (b'{"data": {"id": 1, "Entries": [], "entries": []}}', "gives a key twice"),
         (b'{"data": {"id": 1, "entries": [1], "entries": []}}', "gives a key twice"),

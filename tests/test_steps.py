@@ -223,6 +223,36 @@ GONE = FaultRule(fault=Status(404), kind="content", last=10**9)
 DOWN = FaultRule(fault=Status(503), kind="content", last=10**9)
 
 
+@pytest.mark.parametrize("bare_lists", [False, True])
+def test_content_that_is_not_found_for_a_moment_after_its_list_fails_no_night(
+    bare_lists: bool, tmp_path: Path
+) -> None:
+    """Nor would it help to mend the manifest, as its error says of an export that stays unknown."""
+    late = host(
+        bare_lists=bare_lists,
+        faults=(FaultRule(fault=Status(404), kind="content", last=4),),
+        configurations=(Configuration(trigger=Trigger(seconds=60.0, answer=Status(504))),),
+    )
+    told = night(tmp_path, [tenant(exports=[export()])], [late])
+    job = told.jobs["acme/payroll"]
+    assert (told.code, job.state, len(told.triggers)) == (0, m.State.DOWNLOADED, 1)
+    assert len(told.asked("content")) == 5
+    assert len(told.files()) == 1
+
+
+def test_a_downloaded_export_whose_content_is_not_found_for_a_moment_is_fetched_again(tmp_path: Path) -> None:
+    by_hand = StaffExport(at_seconds=-60, ends_at=date(2026, 11, 23))
+    first = night(
+        tmp_path, [tenant(exports=[export()])], [host(staff_exports=(by_hand,))], Setting(kept=True)
+    )
+    (file,) = first.files()
+    (first.folder / file).unlink()
+    late = host(staff_exports=(by_hand,), faults=(FaultRule(fault=Status(404), kind="content", last=3),))
+    told = night(tmp_path, [tenant(exports=[export()])], [late], Setting(kept=True))
+    assert (told.code, told.triggers, len(told.asked("content"))) == (0, [], 5)
+    assert [*told.files()] == [file]
+
+
 def test_an_export_that_was_downloaded_once_is_never_triggered_again_though_it_is_gone_with_its_file(
     tmp_path: Path,
 ) -> None:

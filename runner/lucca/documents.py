@@ -59,7 +59,7 @@ def id_of(value: object) -> int:
     Raises:
         NotContentError: anything else.
     """
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0 or value >= 2**63:
         raise NotContentError(expected("an id"))

@@ -45,7 +45,7 @@ async def take(step: Step, job: m.Job, tools: Tools) -> Outcome:
 
 async def _kept(outcome: Outcome, trouble: Trouble, job: m.Job, tools: Tools) -> Outcome:
     turn = tools.turn
-    if turn is None or trouble.bearing is not Bearing.BAD_ANSWER:
+    if turn is None or trouble.bearing is not Bearing.BAD_ANSWER or trouble.in_vain is not None:
         return outcome
     turn.end()
     spec, body = job.spec, turn.body[:KEPT_BYTES]

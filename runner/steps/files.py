@@ -17,9 +17,18 @@ from runner.jobs import events as ev
 from runner.jobs import model as m
 from runner.jobs.finding import ends_text
 from runner.jobs.machine import missing_pieces
-from runner.jobs.remedies import gone
+from runner.jobs.remedies import gone, job_error
 from runner.output import KEPT_BYTES, Derivation, Reader, Spooled, TooLargeError
-from runner.steps.tools import Outcome, Tools, doubled_path, export_of, of_the_host, turn_of
+from runner.steps.tools import (
+    Bearing,
+    Outcome,
+    Tools,
+    Trouble,
+    doubled_path,
+    export_of,
+    of_the_host,
+    turn_of,
+)
 from runner.transport import ANSWER_CAP_BYTES, CONTENT_CAP_BYTES, BrokenAnswerError, LostError, Stream
 
 EXTENSIONS: Final[Mapping[str, str]] = {"json": "json", "csv": "csv", "excel": "xls"}
@@ -50,12 +59,15 @@ def fetch(job: m.Job, tools: Tools) -> Awaitable[Outcome]:
 async def _fetch_or_put_off(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     """Of several exports one that cannot be had keeps none of the others from the disk."""
     try:
-        return await _fetch_export(job, tools, remote_id)
+        outcome = await _fetch_export(job, tools, remote_id)
     except (lucca.TroubleError, LostError, BrokenAnswerError) as trouble:
         if of_the_host(trouble):
             raise
     except TooLargeError:
         pass
+    else:
+        if outcome.trouble is None:
+            return outcome
     return Outcome((ev.PutOff(remote_id),))
 
 
@@ -96,9 +108,10 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
             # Only the POST's answer told this number, or a list of another night: the list tells what is there now.
             shown = job.entered(m.State.POLLING)  # by a list; it was there, so it is named
             return Outcome((ev.Misattributed(remote_id, None, exists=shown),))
-        if job.downloaded_before:
-            return Outcome((ev.Failed(gone(spec, remote_id)),))
-        raise lucca.RefusedError(refusal.code, f"export {remote_id}, {refusal.detail}") from None
+        # A list shows it, or showed it once: it may only not be there to be read yet. Either path is asked again.
+        vain = job_error(m.ErrorCode.NOT_FOUND, spec, f"export {remote_id}, {tools.scrub(refusal.detail)}")
+        vain = gone(spec, remote_id) if job.downloaded_before else vain
+        return Outcome((ev.PathMissed(doubled),), Trouble(Bearing.BAD_ANSWER, vain.message, in_vain=vain))
     except content.NotContentError as error:
         raise lucca.NotContentError(error.reason) from None
     except _NotOursError as other:

@@ -27,11 +27,16 @@ class Bearing(Enum):
 
 
 class Trouble(Struct, frozen=True, gc=False):
-    """Ask again later. `detail` is safe to show."""
+    """Ask again later. `detail` is safe to show.
+
+    Attributes:
+        in_vain: what the job fails with once it was asked again often enough; left out: with a bad answer.
+    """
 
     bearing: Bearing
     detail: str
     retry_after_seconds: float | None = None
+    in_vain: m.JobError | None = None
 
 
 class Outcome(Struct, frozen=True, gc=False):
