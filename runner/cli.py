@@ -3,6 +3,7 @@
 `--help` answers at once: nothing but the command-line library is imported before a verb runs.
 """
 
+import errno
 import inspect
 import io
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, cast
 import typer
 
 from runner import __version__
-from runner.errors import InterruptedEarlyError, RunnerError, UsageError
+from runner.errors import InterruptedEarlyError, RunnerError, StorageError, UsageError
 from runner.options import SETTINGS
 
 if TYPE_CHECKING:
@@ -297,14 +298,22 @@ def main() -> None:
         code = 130
     except Exception as error:  # noqa: BLE001 - the last place that can still tell it without a key
         code = _tell_internal(error, as_json=as_json)
-    sys.exit(code if isinstance(code, int) else 0)
+    code = code if isinstance(code, int) else 0
+    sys.stdout.flush()
+    if cast("_Listened", sys.stdout).full and code in (0, 3, 4):
+        code = _tell(StorageError("standard output could not be written: its disk is full"), as_json=False)
+    sys.exit(code)
 
 
 class _Listened:
-    """A standard stream whose reader may go, or whose disk may fill: what nobody gets is dropped, the work goes on."""
+    """A standard stream whose reader may go, or whose disk may fill: what nobody gets is dropped, the work goes on.
+
+    `full` says that it was the disk: somebody wants what is not there.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.full = False
         if isinstance(stream, io.TextIOWrapper):
             # A file's name may be no UTF-8. Escaped it is still JSON.
             stream.reconfigure(errors="backslashreplace")
@@ -313,18 +322,19 @@ class _Listened:
         """Write, or drop."""
         try:
             return self._stream.write(text)
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
             return len(text)
 
     def flush(self) -> None:
         """Flush, or drop."""
         try:
             self._stream.flush()
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
+    def _drop(self, error: OSError) -> None:
+        self.full |= error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has

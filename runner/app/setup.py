@@ -1,6 +1,7 @@
 """What every verb needs first: settings, manifest, date. Owns what is said when they are not to be had."""
 
-from datetime import date, datetime
+import re
+from datetime import date
 from pathlib import Path
 
 from runner.app.tell import say
@@ -9,6 +10,8 @@ from runner.dates import FIRST_YEAR, LAST_YEAR
 from runner.errors import UsageError
 from runner.manifest import Manifest, load_manifest
 from runner.settings import NO_HOME, Settings, load_settings, unknown_settings
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def settings_of(flags: dict[str, str]) -> Settings:
@@ -32,7 +35,7 @@ def batch_date(text: str | None, settings: Settings) -> date:
     if text is None:
         return SystemClock().now().wall.astimezone(settings.timezone).date()
     try:
-        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a date has no zone
+        day = date.fromisoformat(text if _DATE.fullmatch(text) else "")
     except ValueError:
         raise UsageError(f"--date {text[:40]}: expected a date as YYYY-MM-DD") from None
     if not FIRST_YEAR <= day.year <= LAST_YEAR:

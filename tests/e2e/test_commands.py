@@ -729,11 +729,29 @@ def test_a_night_runs_with_its_standard_streams_closed(fresh: Bureau, served: Lu
     assert told.out == "" if ">&-" in closed.split() else told.json()["outcome"] == "ok"
 
 
+@pytest.mark.parametrize("verb", ["schema", f"plan --json --date {NIGHT}", "--help"])
+def test_a_document_that_the_full_disk_below_stdout_swallowed_is_not_called_good(
+    verb: str, fresh: Bureau
+) -> None:
+    with fresh.start("-c", f'exec "{RUNNER}" {verb} > /dev/full', program="/bin/sh") as asked:
+        told = asked.end()
+    assert told.code == 6
+    assert told.err.endswith("runner: standard output could not be written: its disk is full\n")
+
+
 def test_what_nobody_reads_to_its_end_changes_no_exit_code(fresh: Bureau) -> None:
     with fresh.start("schema") as schema:
         assert schema.process.stdout is not None
         schema.process.stdout.close()
         assert schema.process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-2-3", "20261124", "2026-W48-2", "2026-11-24 ", "2026-11-31", "\uff12026-11-24"]
+)
+def test_a_batch_date_is_a_date_in_four_two_and_two_digits(text: str, fresh: Bureau) -> None:
+    told = fresh.command("plan", "--date", text)
+    assert (told.code, told.err) == (2, f"runner: --date {text}: expected a date as YYYY-MM-DD\n")
 
 
 def test_the_batch_date_is_today_in_the_timezone_unless_told(fresh: Bureau) -> None:
