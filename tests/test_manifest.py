@@ -277,7 +277,11 @@ REPORT = "{name: a, template_id: 3"
         ("reports: [{name: con, template_id: 1}]", "reports[0].name: Windows reserves this name"),
         ("reports: [{name: A, template_id: 1}]", "reports[0].name: a name has 1 to 63 lower-case"),
         ("reports: [{name: 2026, template_id: 1}]", 'write it in quotes ("2026")'),
-        (f"reports: [{REPORT}}}, {REPORT}}}]", "the name a is given twice"),
+        (f"reports: [{REPORT}}}, {REPORT}}}]", "tenants[1].reports[1].name: the name a is given twice"),
+        (
+            f"since: 2026-01-01\nreports: [{REPORT}}}]\nexports: [{EXPORT}}}]",
+            "tenants[1].reports[0].name: the name a is given twice; exports and reports share their names",
+        ),
         (f"reports: [{REPORT}, formats: []}}]", "the list is empty"),
         (f"reports: [{REPORT}, formats: [csv, csv]}}]", "something is in this list twice"),
         (f"reports: [{REPORT}, formats: [pdf]}}]", "formats[0]: one of csv, excel is expected here"),

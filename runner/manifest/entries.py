@@ -1,6 +1,7 @@
 """The keys of a tenant, an export and a report: from nodes to values. Knows nothing of the other tenants."""
 
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from runner.manifest.fields import (
     word,
 )
 from runner.manifest.model import ExportEntry, ReportEntry, Tenant
-from runner.manifest.nodes import Mapping, Node, Scalar
+from runner.manifest.nodes import Mapping, Node, Scalar, Sequence
 from runner.manifest.templates import inline_template, template_from
 
 REQUESTS_PER_MINUTE_MAX = 100_000
@@ -132,9 +133,7 @@ class Entries:
             faults.append(Fault("", node.line, node.column, "there are neither exports nor reports"))
         names = [export.name for export in exports] + [report.name for report in reports]
         if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            message = f"the name {twice} is given twice; exports and reports share their names"
-            faults.append(Fault("", node.line, node.column, message))
+            faults += _names_twice(node, {"exports": exports, "reports": reports})
         if faults:
             raise InvalidError(faults)
         return Tenant(
@@ -234,3 +233,20 @@ def _read_period(node: Node) -> Period:
 
 
 _read_period_name = parsed_by(parse_period)
+
+
+def _names_twice(
+    node: Node, lists: MappingABC[str, tuple[ExportEntry | ReportEntry, ...]]
+) -> Iterator[Fault]:
+    """Each entry with a name that one before it has, at its own place, or at the tenant's if defaults gave it."""
+    pairs = node.pairs if type(node) is Mapping else []
+    own = {key.text: value for key, value in pairs if type(key) is Scalar}
+    taken: set[str] = set()
+    for key, entries in lists.items():
+        given = own.get(key)
+        for index, entry in enumerate(entries):
+            if entry.name in taken:
+                place = given.items[index] if type(given) is Sequence else node
+                message = f"the name {entry.name} is given twice; exports and reports share their names"
+                yield Fault(f".{key}[{index}].name", place.line, place.column, message)
+            taken.add(entry.name)
