@@ -10,6 +10,7 @@ import re
 from datetime import date, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -29,6 +30,7 @@ RULE_NAMES = (
 )
 CLOSED_PERIODS = ("yesterday", "previous-week", "previous-month")
 PERIOD_NAMES = (*CLOSED_PERIODS, "this-month")
+_MONTHLY_KINDS = ("month-start", "first-monday", "last-monday", "day", "monday-after-day")
 
 _ONE_DAY = timedelta(days=1)
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -253,7 +255,7 @@ def period_warning(period: Period, due: DateRule) -> str | None:
 
 @lru_cache(maxsize=1024)
 def ends_at_warnings(ends_at: DateRule, due: DateRule, batch_date: date) -> tuple[str, ...]:
-    """Warnings of an `ends_at` that is no Monday within a year, or the very day it is due within 3 months.
+    """Warnings of an `ends_at` that within a year is no Monday, or for a month the same; or, soon, the day it is due.
 
     Looking further ahead would warn of every rule by day of the month, which meets a Monday sooner or later.
     """
@@ -272,6 +274,14 @@ def ends_at_warnings(ends_at: DateRule, due: DateRule, batch_date: date) -> tupl
             found.append(
                 f"ends_at {ends_at} is the very day it is due ({day}): the hours of the day before are "
                 "hardly approved by then; a due some days later is advised"
+            )
+            break
+    monthly = ends_at.kind in _MONTHLY_KINDS and due.kind in _MONTHLY_KINDS
+    for (day, end), (next_day, next_end) in pairwise(pairs) if monthly else ():
+        if next_end == end:
+            found.append(
+                f"ends_at {ends_at} with due {due} passes a month over: on {next_day} it is still {end}, as on "
+                f"{day}, and nothing is asked for; a due that comes after its month's ends_at is advised"
             )
             break
     return tuple(found)

@@ -255,6 +255,38 @@ def test_an_export_that_ends_on_the_very_day_it_is_due_is_warned_of() -> None:
     assert "2027-05-24" in _ends_at_warnings("monday", "day-24", date(2027, 5, 2))[0]
 
 
+@pytest.mark.parametrize(
+    "ends_at, due, told",
+    [
+        (
+            "last-monday",
+            "day-24",
+            "on 2027-03-24 it is still 2027-02-22, as on 2027-02-24, and nothing is asked for",
+        ),
+        ("monday-after-day-20", "day-24", "on 2027-01-24 it is still 2026-12-21, as on 2026-12-24"),
+        ("first-monday", "month-start", "on 2027-04-01 it is still 2027-03-01, as on 2027-03-01"),
+    ],
+)
+def test_rules_by_which_a_month_asks_for_no_export_are_warned_of(ends_at: str, due: str, told: str) -> None:
+    assert any(told in warning for warning in _ends_at_warnings(ends_at, due, date(2026, 12, 1)))
+
+
+@pytest.mark.parametrize(
+    "ends_at, due",
+    [
+        ("last-monday", "month-start"),
+        ("monday-after-day-20", "day-26"),
+        ("first-monday", "day-7"),
+        ("first-monday", "monday"),
+        ("first-monday", "daily"),
+        ("monday", "day-24"),
+        ("2026-11-30", "day-24"),
+    ],
+)
+def test_rules_by_which_each_month_has_its_export_are_not(ends_at: str, due: str) -> None:
+    assert not any("passes a month over" in warning for warning in _ends_at_warnings(ends_at, due))
+
+
 def test_an_export_that_has_no_end_yet_is_not_warned_of() -> None:
     assert _ends_at_warnings("2026-11-30", "2026-11-24") == ()
     assert _ends_at_warnings("2026-11-30", "2027-11-24") == ()
