@@ -363,8 +363,8 @@ def unknown_settings(
 ) -> list[str]:
     """Warnings of RUNNER_… variables that mean nothing, in the environment or in `.env`."""
     names = set(os.environ if environ is None else environ)
-    if env_file is not None and env_file.is_file():
-        with suppress(OSError, UnicodeDecodeError):  # `load_settings` tells it
+    with suppress(OSError, UnicodeDecodeError):  # `load_settings` tells it
+        if env_file is not None and env_file.is_file():
             names |= set(dotenv_values(env_file))
     known = tuple(setting.env for setting in SETTINGS)
     return [

@@ -209,6 +209,13 @@ def test_a_file_of_settings_that_may_not_be_read_is_refused(monkeypatch: pytest.
     assert refusal({}).startswith(".env cannot be read")
 
 
+def test_a_file_of_settings_that_cannot_even_be_looked_for_is_refused() -> None:
+    out_of_reach = Path("x" * 300, ".env")  # as in a folder that this user may not enter
+    assert unknown_settings({}, env_file=out_of_reach) == []
+    with pytest.raises(UsageError, match="cannot be read: File name too long"):
+        load_settings(env_file=out_of_reach)
+
+
 # --- durations and deadlines -------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.app.tell import say
 from runner.clock import SystemClock
 from runner.dates import FIRST_YEAR, LAST_YEAR
-from runner.errors import UsageError
+from runner.errors import StorageError, UsageError
 from runner.manifest import Manifest, load_manifest
 from runner.settings import NO_HOME, Settings, load_settings, unknown_settings
 
@@ -48,10 +48,19 @@ def journal_path(settings: Settings) -> Path:
 
     Raises:
         UsageError: it is not a file, or below the home of nobody.
+        StorageError: nobody can look there: a folder on the way that this user may not enter, a name that is too long.
     """
     if "://" in settings.state:
         raise UsageError("RUNNER_STATE: a journal on a server is not built yet; give a path on a local disk")
     try:
-        return Path(settings.state).expanduser()
+        path = Path(settings.state).expanduser()
     except RuntimeError:
         raise UsageError(f"RUNNER_STATE: {NO_HOME}") from None
+    try:
+        path.exists()
+    except OSError as error:
+        raise StorageError(
+            f"the journal {path} cannot be looked for: {error.strerror}. To do: give this user the right to enter its "
+            "folders, or let RUNNER_STATE (or RUNNER_OUTPUT) name another place; then run again."
+        ) from None
+    return path

@@ -747,6 +747,20 @@ def test_what_nobody_reads_to_its_end_changes_no_exit_code(fresh: Bureau) -> Non
 
 
 @pytest.mark.parametrize(
+    "verb", ["run", "plan", "status", "verify", "retry", "skip acme/payroll", "explain acme/payroll"]
+)
+@pytest.mark.parametrize("setting", ["output", "state"])
+def test_a_journal_that_cannot_even_be_looked_for_is_told_as_trouble_with_storage(
+    verb: str, setting: str, fresh: Bureau
+) -> None:
+    out_of_reach = str(fresh.folder / ("x" * 300) / "y")  # as below a folder that this user may not enter
+    told = fresh.command(*verb.split(), "--json", **{setting: out_of_reach})
+    assert told.code == 6
+    assert told.json()["error"]["code"] == "storage"
+    assert "cannot be looked for: File name too long. To do: give this user the right" in told.err
+
+
+@pytest.mark.parametrize(
     "text", ["2026-2-3", "20261124", "2026-W48-2", "2026-11-24 ", "2026-11-31", "\uff12026-11-24"]
 )
 def test_a_batch_date_is_a_date_in_four_two_and_two_digits(text: str, fresh: Bureau) -> None:
