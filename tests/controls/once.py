@@ -24,7 +24,7 @@ _LATE_FIRST: Final = (
 _JOBS: Final = "tests/test_jobs_exports.py::"
 _STEPS: Final = "tests/test_steps.py::"
 _FOUND: Final = "tests/test_simulation_findings.py::"
-_REVIEW: Final = "tests/test_review_findings.py::"
+_OTHER: Final = "tests/test_other_lucca.py::"
 _MENDED: Final = "tests/test_mended_manifests.py::"
 _DONE_ONCE: Final = f"{_STEPS}test_an_export_that_was_downloaded_once_is_never_triggered_again_though_it_"
 
@@ -391,7 +391,7 @@ ONCE: Final = (
         (Change("runner/plan.py", "and (begun or _is_ours(tenant, spec))", "and (begun or bool(tenant))"),),
         (
             "tests/test_plan.py::test_a_since_that_was_moved_holds_for_what_was_not_begun",
-            f"{_REVIEW}test_a_since_that_was_moved_keeps_an_earlier_run_s_export_from_being_asked_for",
+            f"{_OTHER}test_a_since_that_was_moved_keeps_an_earlier_run_s_export_from_being_asked_for",
         ),
     ),
     Control(
@@ -404,7 +404,7 @@ ONCE: Final = (
                 "return bool(_exports_like(tenant, spec))",
             ),
         ),
-        (f"{_REVIEW}test_an_end_that_was_mended_keeps_an_earlier_run_s_export_from_being_asked_for",),
+        (f"{_OTHER}test_an_end_that_was_mended_keeps_an_earlier_run_s_export_from_being_asked_for",),
     ),
     Control(
         "broken-twin-first",

@@ -1,10 +1,7 @@
-"""Faults that reading the program against its promises found, each held down by the night that showed it."""
+"""Nights in virtual time against a server that is not our sandbox, and writes its answers in its own way."""
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,16 +16,13 @@ from aiohttp import web
 
 from runner.app.nightly import Nightly, Order, Ports
 from runner.app.selection import Selection
-from runner.beside import beside
-from runner.clock import SystemClock
-from runner.credentials import CredentialError, FileSecret, Secret, resolve
+from runner.credentials import Secret
 from runner.jobs.agenda import Policy
 from runner.journal import SqliteJournal
-from runner.lucca import Request
 from runner.manifest import load_manifest
 from runner.output import Disk, Output
 from runner.plan import plan
-from runner.transport import NotSentError, Timeouts, Transport
+from runner.transport import Timeouts, Transport
 from runner.turns import Limits
 from tests.virtual import VirtualClock, VirtualConnector, run_virtual, serve_virtual
 
@@ -44,110 +38,7 @@ tenants:
     exports:
       - {name: payroll, configuration_id: 3, ends_at: monday}
 """
-NOWHERE = "http://127.0.0.1:1"
 KEY = "0f6e1c4a-7d0b-4c57-9f0e-2d9d1b6a3c55"
-
-
-def runner(folder: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """The command as a user runs it, in a folder of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNNER_")}
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("runner")), *arguments],
-        cwd=folder,
-        env={**kept, "ACME_API_KEY": KEY, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def a_folder_with_a_manifest(tmp_path: Path) -> Path:
-    (tmp_path / "tenants.yaml").write_text(MANIFEST, encoding="utf-8")
-    return tmp_path
-
-
-def test_an_output_that_cannot_be_written_exits_6_and_says_why(tmp_path: Path) -> None:
-    folder = a_folder_with_a_manifest(tmp_path)
-    (folder / "output").mkdir()
-    (folder / "output" / "2026-11-24").write_text("a file where the night's folder belongs", encoding="utf-8")
-    ran = runner(folder, "run", "--gateway", NOWHERE, "--date", "2026-11-24", "--until", "5s", "--json")
-    assert ran.returncode == 6, ran.stderr
-    assert json.loads(ran.stdout)["error"]["code"] == "storage"
-    assert "2026-11-24" in ran.stderr
-    assert "internal" not in ran.stderr
-
-
-def test_check_tells_of_a_night_that_no_tenant_will_have(tmp_path: Path) -> None:
-    """Two entries that are two exports when the manifest is checked, and one on the first Monday that is a first."""
-    folder = a_folder_with_a_manifest(tmp_path)
-    twin = MANIFEST + "      - {name: monthly, configuration_id: 3, ends_at: month-start}\n"
-    (folder / "tenants.yaml").write_text(twin, encoding="utf-8")
-    ran = runner(folder, "check", "--date", "2026-11-24", "--json")
-    (told,) = [text for text in json.loads(ran.stdout)["warnings"] if "the same export" in text]
-    assert "on 2027-02-01" in told
-    assert runner(folder, "plan", "--date", "2027-02-01").returncode == 2
-    assert "on 2027-02-01" in runner(folder, "plan", "--date", "2026-11-24").stderr
-
-
-def test_a_key_that_is_never_given_costs_its_tenant_alone_and_not_the_end_of_the_run(tmp_path: Path) -> None:
-    """A pipe without a writer, a hung share, a keyring that asks a sleeping person: reading them never returns."""
-    folder = a_folder_with_a_manifest(tmp_path)
-    manifest = MANIFEST.replace("{env: ACME_API_KEY}", "{file: pipe}")
-    (folder / "tenants.yaml").write_text(manifest, encoding="utf-8")
-    os.mkfifo(folder / "pipe", 0o600)
-    ran = runner(folder, "run", "--gateway", NOWHERE, "--date", "2026-11-24", "--until", "1s", "--json")
-    assert ran.returncode == 4, ran.stderr
-    assert json.loads(ran.stdout)["jobs"][0]["state"] == "pending"
-
-
-@pytest.mark.anyio
-async def test_a_key_file_that_hangs_is_told_after_a_while(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe", 0o600)
-    with pytest.raises(CredentialError, match="the file pipe gave no answer within"):
-        await resolve(FileSecret("pipe"), base_dir=tmp_path, timeout_seconds=0.05)
-
-
-HANGS = """
-import threading, anyio
-from runner.beside import beside
-
-async def main():
-    with anyio.move_on_after(0.05):
-        await beside(lambda: threading.Event().wait())
-    print("left behind")
-
-anyio.run(main)
-"""
-
-
-def test_work_that_never_returns_does_not_keep_the_program_from_ending() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", HANGS], capture_output=True, text=True, check=True, timeout=20
-    )
-    assert ran.stdout == "left behind\n"
-
-
-@pytest.mark.anyio
-async def test_work_done_beside_gives_its_result_or_its_error() -> None:
-    assert await beside(lambda: 6 * 7) == 42
-
-    def fails() -> int:
-        raise ValueError("of its own")
-
-    with pytest.raises(ValueError, match="of its own"):
-        await beside(fails)
-
-
-@pytest.mark.anyio
-async def test_a_name_is_resolved_by_the_system() -> None:
-    transport = Transport(SystemClock(), timeouts=Timeouts(request_seconds=10), gateway="http://localhost:1")
-    async with transport:
-        with pytest.raises(NotSentError, match="no connection"):
-            await transport.send("acme.ilucca.net", Secret(KEY), Request("GET", "/"), lambda: None)
-
-
-# ── nights in virtual time, against a server that is not our sandbox ────────────────────────────────────────────────
 
 
 @dataclass
@@ -471,22 +362,3 @@ def test_a_folder_put_out_of_use_afterwards_is_told_by_its_own_job(tmp_path: Pat
     told = a_night(tmp_path, lucca, journal=journal)
     error = told.job("payroll")["error"]
     assert (told.code, error and error["code"], lucca.posts) == (3, "storage", 1)
-
-
-def test_the_least_budget_of_a_host_counts_though_its_tenant_has_nothing_to_do(tmp_path: Path) -> None:
-    exports = "".join(
-        f"      - {{name: e{n}, configuration_id: {n}, ends_at: monday}}\n" for n in range(1, 4)
-    )
-    idle = """\
-  - name: idle
-    domain: acme.ilucca.net
-    api_key: {env: IDLE_API_KEY}
-    requests_per_minute: 3
-    exports:
-      - {name: payroll, configuration_id: 99, ends_at: 2030-01-07}
-"""
-    lucca = OtherLucca()
-    told = a_night(tmp_path, lucca, MANIFEST.partition("      - ")[0] + exports + idle)
-    at = [seconds for seconds, _, _ in lucca.asked]
-    assert (told.code, len(at)) == (0, 9)
-    assert all(later - sooner > 60 for sooner, later in zip(at, at[3:], strict=False))
