@@ -177,7 +177,8 @@ class Engine:
         ids: list[int] = []
         for one in taken:
             tenant, job, lane = self._turns.tenant(self._client(one.tenant)), one.job, None
-            # Who looks for whose export took his hours must not be shown that of a later date.
+            # A job without entries is looked at before later dates are asked for: the look is to show whose export took
+            # its hours, and not theirs.
             if one.opening is not None or job.state not in m.FINISHED or job.unlisted:
                 lane = lanes.setdefault(job.spec.lane, Lane())
                 lane.append(job.id)
@@ -194,7 +195,7 @@ class Engine:
         jobs = [self.jobs[id_] for id_ in lane]
         try:
             lined_up = agenda.lined_up(jobs, underway, now, self._policy)
-        except Exception:  # noqa: BLE001 - as in `_work`: whoever enters a host enters all the others too
+        except Exception:  # noqa: BLE001 - as in `_work`: the same task begins all the other hosts
             lane.clear()
             for job in jobs:
                 self._crash(job)
@@ -213,7 +214,7 @@ class Engine:
         if self.reason is not None and (self._fatal is not None or not agenda.unplaced(job)):
             return
         action = self._action(entry, job, now)
-        # Asked in the order of how often it is so: that a struct is of another class takes long to tell.
+        # The commonest case first: to tell that a struct is of another class takes long.
         if action.step is _PLACE if isinstance(action, Do) else isinstance(action, Conclude):
             entry.busy = True
             self._tasks.start_soon(self._work, id_)
@@ -245,7 +246,7 @@ class Engine:
             return Conclude(entry.opening)
         try:
             action, parked = agenda.next_action(job, now, self._policy), entry.tenant.parked
-        except Exception:  # noqa: BLE001 - as in `_work`: whoever looks at it looks at all the others too
+        except Exception:  # noqa: BLE001 - as in `_work`: the same task looks at all the other jobs
             self._crash(job)
             return Rest()
         asks = action.step is not _PLACE if isinstance(action, Do) else isinstance(action, Wait)
