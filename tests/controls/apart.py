@@ -114,6 +114,12 @@ APART: Final = (
         ("tests/test_transport.py::test_what_nobody_asked_for_is_no_answer_to_whoever_asks_next",),
     ),
     Control(
+        "goodbye-unread",
+        "A trigger is written to a kept connection that the host closed, counts as sent, and costs an hour.",
+        (Change(_SENDING, "_TURNS_TO_READ if triggers else 0", "0"),),
+        ("tests/test_transport.py::test_a_trigger_is_not_written_where_a_goodbye_was_not_read",),
+    ),
+    Control(
         "disk-never-waited-for",
         "However slow the disk is, hosts are asked for more, and memory fills with what waits for it.",
         (Change("runner/steps/files.py", "async with output.room:", "if output.room:"),),

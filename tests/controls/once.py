@@ -91,7 +91,7 @@ ONCE: Final = (
         "lost-post-unsent",
         "A POST whose connection broke counts as never executed.",
         (Change(_SENDING, "return LostError(detail) if sent.maybe else", "return"),),
-        ("tests/test_transport.py::test_once_a_connection_was_there_a_post_may_have_been_executed",),
+        ("tests/test_transport.py::test_once_a_post_was_written_it_may_have_been_executed",),
         simulated=True,
     ),
     Control(
