@@ -1,17 +1,14 @@
 """What every verb needs first: settings, manifest, date. Owns what is said when they are not to be had."""
 
-import re
 from datetime import date
 from pathlib import Path
 
 from runner.app.tell import say
 from runner.clock import SystemClock
-from runner.dates import FIRST_YEAR, LAST_YEAR
+from runner.dates import parse_date
 from runner.errors import StorageError, UsageError
 from runner.manifest import Manifest, load_manifest
 from runner.settings import NO_HOME, Settings, load_settings, unknown_settings
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def settings_of(flags: dict[str, str]) -> Settings:
@@ -35,12 +32,9 @@ def batch_date(text: str | None, settings: Settings) -> date:
     if text is None:
         return SystemClock().now().wall.astimezone(settings.timezone).date()
     try:
-        day = date.fromisoformat(text if _DATE.fullmatch(text) else "")
-    except ValueError:
-        raise UsageError(f"--date {text[:40]}: expected a date as YYYY-MM-DD") from None
-    if not FIRST_YEAR <= day.year <= LAST_YEAR:
-        raise UsageError(f"--date {text}: the year is not between {FIRST_YEAR} and {LAST_YEAR}")
-    return day
+        return parse_date(text)
+    except ValueError as error:
+        raise UsageError(f"--date {text[:40]}: {error}") from None
 
 
 def journal_path(settings: Settings) -> Path:

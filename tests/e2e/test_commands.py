@@ -765,7 +765,9 @@ def test_a_journal_that_cannot_even_be_looked_for_is_told_as_trouble_with_storag
 )
 def test_a_batch_date_is_a_date_in_four_two_and_two_digits(text: str, fresh: Bureau) -> None:
     told = fresh.command("plan", "--date", text)
-    assert (told.code, told.err) == (2, f"runner: --date {text}: expected a date as YYYY-MM-DD\n")
+    exists_not = "the date 2026-11-31 does not exist"
+    why = exists_not if text in exists_not else "write a date as YYYY-MM-DD, for example 2026-11-30"
+    assert (told.code, told.err) == (2, f"runner: --date {text}: {why}\n")
 
 
 def test_the_batch_date_is_today_in_the_timezone_unless_told(fresh: Bureau) -> None:
