@@ -15,11 +15,11 @@ from typing import Final
 
 import msgspec
 
+from runner.ids import id_in
+
 _BOM = b"\xef\xbb\xbf"
 _REST_CAP_BYTES: Final = 64 << 20
 """More that is no whole entry is no answer of ours: it would have to be kept until its end comes."""
-_ID = re.compile(r"[1-9][0-9]{0,18}")
-_ID_BELOW: Final = 2**63  # what a 64-bit column of the journal holds
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -331,9 +331,10 @@ def _number(raw: msgspec.Raw | None, key: str) -> int | None:
         raise NotContentError(f"`{key}` is not a number: {_why(error)}") from None
     if value is None:
         return None
-    if _ID.fullmatch(str(value)) is None or int(value) >= _ID_BELOW:
+    id_ = id_in(value)
+    if id_ is None:
         raise NotContentError(f"`{key}` is not a number from 1")
-    return int(value)
+    return id_
 
 
 def _text(raw: msgspec.Raw | None, key: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from runner.ids import id_in
 from runner.lucca.troubles import NotContentError
 
 BOM: Final = b"\xef\xbb\xbf"
@@ -59,11 +60,10 @@ def id_of(value: object) -> int:
     Raises:
         NotContentError: anything else.
     """
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0 or value >= 2**63:
+    id_ = id_in(value)
+    if id_ is None:
         raise NotContentError(expected("an id"))
-    return value
+    return id_
 
 
 def local_moment(value: object) -> str | None:
