@@ -148,7 +148,7 @@ def _open(states: list[str]) -> bool:
 
 
 def _expected_code(theatre: "Theatre", states: list[str], *, wanting: bool) -> int:
-    if theatre.stopped and not theatre.late:  # the deadline may have come first
+    if theatre.stopped:
         return 143
     if _open(states):
         return 4

@@ -124,7 +124,6 @@ class Theatre:
         self.code: int | None = None
         self.died = False
         self.stopped = False
-        self.late = False
         # Of the whole schedule, to be counted.
         self.met: Counter[str] = Counter()
         self.faults: list[str] = []
@@ -311,10 +310,11 @@ class Theatre:
             self.witness.violated("the run raised " + "".join(traceback.format_exception(error)))
             return
         self.code = task.result()
-        latest = min([started + run.deadline_seconds, *stopped]) + STOPS_WITHIN_SECONDS
+        deadline = started + run.deadline_seconds
+        latest = min([deadline, *stopped]) + STOPS_WITHIN_SECONDS
         if now > latest:
             self.witness.violated(f"the run ended {now - latest:.1f} s later than it may")
-        self.stopped, self.late = bool(stopped), now >= started + run.deadline_seconds
+        self.stopped = min(stopped, default=deadline) < deadline
 
     async def _key(self, tenant: Tenant, run: Run) -> Secret:
         if tenant.name in run.keyless:
