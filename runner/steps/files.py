@@ -78,14 +78,12 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     def inspect(_stream: Stream, told: content.ExportContent) -> content.ExportContent:
         if told.id != remote_id:
             raise lucca.NotContentError("another export than the one asked for")
-        ends_at = lucca.local_moment(told.ends_at)
-        if told.configuration_id not in (None, spec.configuration_id) or ends_at not in (
-            None,
-            ends_text(job),
-        ):
-            if job.live.known.get(remote_id) == ends_text(job) or job.downloaded_before:
+        ends_at, wanted = lucca.local_moment(told.ends_at), ends_text(job)
+        our_configuration = told.configuration_id in (None, spec.configuration_id)
+        if not our_configuration or ends_at not in (None, wanted):
+            if job.live.known.get(remote_id) == wanted or job.downloaded_before:
                 raise lucca.NotContentError("its content tells another end than was told before")
-            raise _NotOursError(ends_at if told.configuration_id in (None, spec.configuration_id) else None)
+            raise _NotOursError(ends_at if our_configuration else None)
         return told
 
     stem = f"{spec.name}-{remote_id}"
@@ -102,16 +100,7 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     except lucca.RefusedError as refusal:
         if refusal.code != "not_found":
             raise
-        if job.live.missed_path is None:
-            return Outcome((ev.PathMissed(doubled),))
-        if remote_id not in job.live.known and not job.downloaded_before:
-            # Only the POST's answer told this number, or a list of another night: the list tells what is there now.
-            shown = job.entered(m.State.POLLING)  # by a list; it was there, so it is named
-            return Outcome((ev.Misattributed(remote_id, None, exists=shown),))
-        # A list shows it, or showed it once: it may only not be there to be read yet. Either path is asked again.
-        vain = job_error(m.ErrorCode.NOT_FOUND, spec, f"export {remote_id}, {tools.scrub(refusal.detail)}")
-        vain = gone(spec, remote_id) if job.downloaded_before else vain
-        return Outcome((ev.PathMissed(doubled),), Trouble(Bearing.BAD_ANSWER, vain.message, in_vain=vain))
+        return _not_there(job, remote_id, tools.scrub(refusal.detail), doubled=doubled)
     except content.NotContentError as error:
         raise lucca.NotContentError(error.reason) from None
     except _NotOursError as other:
@@ -119,6 +108,23 @@ async def _fetch_export(job: m.Job, tools: Tools, remote_id: int) -> Outcome:
     await tools.memory.remember_doubled(spec.domain, doubled)
     told = m.Content(remote_id, spooled.result.entries, spooled.result.starts_at)
     return Outcome((ev.Fetched(replace(staged, content=told)),))
+
+
+def _not_there(job: m.Job, remote_id: int, detail: str, *, doubled: bool) -> Outcome:
+    """What the 404 of an export's content means; the other path may have given one, too."""
+    missed = ev.PathMissed(doubled)
+    if job.live.missed_path is None:
+        return Outcome((missed,))
+    if remote_id not in job.live.known and not job.downloaded_before:
+        # Only the POST's answer told this number, or a list of another night: the list tells what is there now.
+        shown = job.entered(m.State.POLLING)  # by a list; it was there, so it is named
+        return Outcome((ev.Misattributed(remote_id, None, exists=shown),))
+    # A list shows it, or showed it once: it may only not be there to be read yet. Either path is asked again.
+    if job.downloaded_before:
+        in_vain = gone(export_of(job), remote_id)
+    else:
+        in_vain = job_error(m.ErrorCode.NOT_FOUND, job.spec, f"export {remote_id}, {detail}")
+    return Outcome((missed,), Trouble(Bearing.BAD_ANSWER, in_vain.message, in_vain=in_vain))
 
 
 async def _fetch_report(job: m.Job, tools: Tools, remote_id: int, format_: str) -> Outcome:

@@ -262,7 +262,7 @@ ONCE: Final = (
     Control(
         "other-end-asked-for-anew",
         "A downloaded export is given up for another end that its content tells now, and triggered again.",
-        (Change(_FILES, "ends_text(job) or job.downloaded_before:", "ends_text(job):"),),
+        (Change(_FILES, "== wanted or job.downloaded_before:", "== wanted:"),),
         (f"{_DONE_ONCE}tells_another_end_now",),
     ),
     Control(
