@@ -7,15 +7,22 @@ import errno
 import inspect
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TextIO, cast
 
 import typer
 
 from runner import __version__
-from runner.errors import InterruptedEarlyError, RunnerError, StorageError, UsageError
+from runner.errors import (
+    InterruptedEarlyError,
+    RunnerError,
+    StorageError,
+    TerminatedEarlyError,
+    UsageError,
+)
 from runner.options import SETTINGS
 
 if TYPE_CHECKING:
@@ -95,9 +102,10 @@ def command(*settings: str) -> Callable[[Command], Command]:
                         f"--manifest names another manifest than the argument {manifest}: give one"
                     )
             try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
                 return function(**arguments, flags=flags)
-            except KeyboardInterrupt:  # the command-line library would make a bare exit of it
-                raise InterruptedEarlyError("stopped by SIGINT") from None
+            except KeyboardInterrupt as stopped:
+                raise _early(stopped) from None
 
         verb.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
         verb.__annotations__ = {p.name: p.annotation for p in (*own, *extra)}
@@ -286,6 +294,7 @@ def sandbox(
 def main() -> None:
     """The entry point: run the verb, tell errors, exit with the code that the interface promises."""
     _take_streams()
+    _obey_signals()
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     try:
@@ -303,6 +312,34 @@ def main() -> None:
     if cast("_Listened", sys.stdout).full and code in (0, 3, 4):
         code = _tell(StorageError("standard output could not be written: its disk is full"), as_json=False)
     sys.exit(code)
+
+
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _StoppedError(KeyboardInterrupt):
+    """A signal other than SIGINT, which ends a verb as that does."""
+
+
+def _obey_signals() -> None:
+    """Until a night is under way, which has its own way to end, a signal ends the program as Ctrl-C does.
+
+    They wait until the verb begins: the command-line library would make a bare exit of them.
+    """
+
+    def stop(number: int, _frame: object) -> None:
+        raise _StoppedError(signal.Signals(number).name)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    for number in _STOPPING:
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup, nor is it so with SIGINT
+            signal.signal(number, stop)
+
+
+def _early(stopped: BaseException) -> InterruptedEarlyError:
+    if isinstance(stopped, _StoppedError):
+        return TerminatedEarlyError(f"stopped by {stopped}")
+    return InterruptedEarlyError("stopped by SIGINT")
 
 
 class _Listened:

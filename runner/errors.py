@@ -6,6 +6,7 @@
     ├── LockHeldError           5   another runner holds this journal; nothing was sent
     ├── StorageError            6   the output or the journal could not be written or read
     └── InterruptedEarlyError 130   a SIGINT while there was no night under way yet, or in another verb
+        └── TerminatedEarlyError 143   the same of SIGTERM, and of SIGHUP
 
 Each class knows its exit code. What can go wrong with one job is not an exception but a `jobs.JobError` value in
 the journal: a job's failure never travels up the stack, so it cannot stop another tenant.
@@ -57,3 +58,9 @@ class InterruptedEarlyError(RunnerError):
 
     exit_code = 130
     code = "interrupted"
+
+
+class TerminatedEarlyError(InterruptedEarlyError):
+    """The same of SIGTERM, and of SIGHUP."""
+
+    exit_code = 143

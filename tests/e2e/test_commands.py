@@ -628,18 +628,37 @@ def test_a_dated_retry_takes_what_that_night_told_as_failed(tmp_path: Path) -> N
         assert len(bureau.command("retry", "--date", NIGHT, "--json").json()["retried"]) == 1
 
 
-def test_an_interrupted_command_tells_it_in_one_document_too(fresh: Bureau) -> None:
-    interrupted = (
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_a_command_that_is_stopped_before_its_night_tells_it_in_one_document_too(
+    fresh: Bureau, number: signal.Signals, code: int, verb: str
+) -> None:
+    stopped = (
+        "import os\n"
         "from runner import cli\n"
-        "from runner.app import planning\n"
-        "def plan(*_, **__): raise KeyboardInterrupt\n"
-        "planning.plan = plan\n"
+        "from runner.app import acting, planning\n"
+        f"def stop(*_, **__): os.kill(os.getpid(), {number.value})\n"
+        "planning.plan = acting.run = stop\n"
         "cli.main()\n"
     )
-    with fresh.start("-c", interrupted, "plan", "--json", program=sys.executable) as started:
+    with fresh.start("-c", stopped, verb, "--json", program=sys.executable) as started:
         told = started.end()
-    assert (told.code, told.json()["error"]["code"]) == (130, "interrupted")
+    assert (told.code, told.json()["error"]["code"]) == (code, "interrupted")
+    assert number.name in told.json()["error"]["message"]
     assert "Traceback" not in told.err
+
+
+def test_a_command_that_is_stopped_before_it_was_read_tells_it_too(fresh: Bureau) -> None:
+    stopped = (
+        "import os, signal\n"
+        "from runner import cli\n"
+        "def read(): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "cli.app.registered_callback.callback = read\n"
+        "cli.main()\n"
+    )
+    with fresh.start("-c", stopped, "plan", "--json", program=sys.executable) as started:
+        told = started.end()
+    assert (told.code, told.json()["error"]["code"]) == (143, "interrupted")
 
 
 def test_who_has_no_name_on_this_machine_may_decide_too(tmp_path: Path) -> None:
