@@ -351,6 +351,6 @@ def test_of_tenants_that_share_a_host_the_least_budget_holds_for_all_though_its_
 ) -> None:
     other = ACME.replace("name: acme", "name: acme-later") + "    requests_per_minute: 5\n"
     literal = "    exports: [{name: payroll, configuration_id: 4, ends_at: monday, due: 2999-01-01}]\n"
-    manifest = manifest_of(tmp_path, PAYROLL + other + literal)
+    manifest = manifest_of(tmp_path, other + literal + PAYROLL)
     assert [p.tenant.name for p in plan(manifest, NIGHT)] == ["acme"]
     assert budgets(manifest, 25) == {"acme.ilucca.net": 5}
