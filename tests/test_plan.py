@@ -317,6 +317,13 @@ def test_a_since_that_was_moved_holds_for_what_was_not_begun(tmp_path: Path) -> 
     assert owner_of([replace(tenant, since=None)], spec, begun=False) is not None
 
 
+def test_a_since_says_nothing_of_reports(tmp_path: Path) -> None:
+    manifest = reports(tmp_path, "name: times, template_id: 12")
+    (tenant,), (spec,) = manifest.tenants, reports_of(manifest, NIGHT)
+    later = replace(tenant, since=NIGHT + timedelta(days=1))
+    assert owner_of([later], spec, begun=False) == (later, later.reports[0])
+
+
 def test_a_job_that_is_no_longer_in_the_manifest_has_no_entry(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, SEVERAL)
     (tenant,) = manifest.tenants
