@@ -454,6 +454,14 @@ def test_a_key_that_strayed_elsewhere_is_not_printed_either(write: Write, line: 
     assert GUID not in only_problem(write(HEAD + GOOD.rstrip() + tenant(f"reports: []\n{line}")))
 
 
+def test_the_fault_of_the_only_tenant_is_told_before_what_follows_from_it(write: Write) -> None:
+    told = faults_of(write(HEAD + GOOD.replace("times", "TIMES")))
+    assert ["reports[0].name" in told[0], told[1]] == [
+        True,
+        "tenants.yaml:1:1: tenants: nothing is left to run",
+    ]
+
+
 def test_what_is_not_yaml_is_told_without_repeating_it(write: Write) -> None:
     (message,) = faults_of(write(HEAD + tenant("x: 1", api_key=f"{{env: {GUID}")))
     assert message.startswith("tenants.yaml:")

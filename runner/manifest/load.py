@@ -127,11 +127,12 @@ class _Loader:
             self._read_tenants(entries, Document(content).items_of("tenants"), defaults)
         self._include(entries, values.get("include", []), defaults)
         self._refuse_twins()
-        if not self._fatal and not any(tenant.exports or tenant.reports for tenant in self.tenants):
-            place = f"{self.shown_path}:{document.root.line}:{document.root.column}"
-            self._fatal.append(f"{place}: tenants: nothing is left to run")
+        faults = [*self._fatal, *(problem.message for problem in self.problems)]
         if self._fatal:
-            raise ManifestError([*self._fatal, *(problem.message for problem in self.problems)])
+            raise ManifestError(faults)
+        if not any(tenant.exports or tenant.reports for tenant in self.tenants):
+            place = f"{self.shown_path}:{document.root.line}:{document.root.column}"
+            raise ManifestError([*faults, f"{place}: tenants: nothing is left to run"])
 
     def _read_meanwhile(self, entries: Entries, document: Document) -> dict[str, Any]:
         """Read the file, and its tenants while it is parsed; gives the defaults above them, which were used.
