@@ -142,12 +142,16 @@ def test_a_late_first_export_is_found_though_a_later_number_was_seen_before_the_
     assert theirs > job.remote_ids[0]
 
 
+@pytest.mark.parametrize("longest_page", [10, 50, 1000])
 @pytest.mark.parametrize("bare_lists", [False, True])
-def test_behind_hundreds_of_strangers_ours_is_found_by_every_poll(bare_lists: bool, tmp_path: Path) -> None:
-    """The polls before ours came have read every line of the first pages."""
+def test_behind_hundreds_of_strangers_ours_is_found_by_every_poll(
+    bare_lists: bool, longest_page: int, tmp_path: Path
+) -> None:
+    """The polls before ours came have read every line of the first pages, as long as the host allows them to be."""
     crowd = tuple(StaffExport(at_seconds=5.0 + n, ends_at=date(2026, 11, 16)) for n in range(230))
     busy = host(
         bare_lists=bare_lists,
+        longest_page=longest_page,
         staff_exports=crowd,
         configurations=(Configuration(trigger=Trigger(seconds=900.0, answer=Status(504))),),
     )

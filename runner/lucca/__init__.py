@@ -8,6 +8,7 @@ where it is decided, marked [inferred].
 
 from runner.lucca.documents import local_moment
 from runner.lucca.exports import (
+    LEAST_PAGE,
     LOOK_BACK,
     ExportIdentity,
     ListedExport,
@@ -43,6 +44,7 @@ from runner.lucca.troubles import NotContentError, PassingError, RefusedError, T
 from runner.lucca.wire import Purpose, Request
 
 __all__ = [
+    "LEAST_PAGE",
     "LOOK_BACK",
     "ExportIdentity",
     "ListedExport",

@@ -19,7 +19,10 @@ from runner.lucca.wire import Purpose, Request
 EXPORTS: Final = "/api/v3/timmiexports"
 EXPORTS_DOUBLED: Final = "/api/v3/api/v3/timmiexports"
 LOOK_BACK: Final = 100
-"""How many exports a list asks for; a full page means that another may follow."""
+"""How many exports a list asks for."""
+LEAST_PAGE: Final = 10
+"""What a list of this generation holds if nobody says how many. A host that allows fewer than we ask for will allow as
+many: so a page with as many lines may not be the last [inferred]."""
 
 _CONTENT_FIELDS: Final = (
     "id,name,createdAt,configurationId,startsAt,endsAt,exportFiles,"

@@ -128,7 +128,7 @@ class Exports:
         query = parse_query(query_text)
         try:
             fields = fields_of(query)
-            rows = select(self._rows_after(query), query)
+            rows = select(self._rows_after(query), query)[: self._tenant.longest_page]
         except BadQueryError as fault:
             return error(path, 400, str(fault))
         if self._tenant.bare_lists:

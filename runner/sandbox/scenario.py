@@ -128,6 +128,7 @@ class TenantScenario:
         post_timeout_seconds: after so long the server gives up a synchronous POST, with `post_timeout_status`.
         content_path: which path of the content answers: the plain one, the doubled one of the guide, or both.
         bare_lists: whether lists leave out `endsAt` though asked for it.
+        longest_page: how many items a list shows at most, whatever page is asked for.
         zoneless: whether `createdAt` comes in local time without a zone.
         unknown_configuration_status: how a POST for a configuration that does not exist is refused.
         clock_skew_seconds: how far the server's clock is ahead.
@@ -155,6 +156,7 @@ class TenantScenario:
     post_timeout_loses: bool = False
     content_path: Literal["plain", "doubled", "both"] = "plain"
     bare_lists: bool = False
+    longest_page: int = 1000
     zoneless: bool = False
     unknown_configuration_status: Literal[400, 404] = 404
     clock_skew_seconds: float = 0.0

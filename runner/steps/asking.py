@@ -51,7 +51,7 @@ async def poll(job: m.Job, tools: Tools) -> Outcome:
     # earlier poll may have read it, and ours comes last.
     first = min((id_ for id_ in job.live.known if id_ > baseline), default=0)
     again = listed > 0 and any(item.id <= first for item in items)
-    complete = len(lines) < lucca.LOOK_BACK or not items or again
+    complete = len(lines) < lucca.LEAST_PAGE or not items or again
     return Outcome((ev.Listed(items, complete=complete, server_date=lucca.server_date(answer.headers)),))
 
 
