@@ -21,6 +21,7 @@ from runner.clock import SystemClock
 from runner.credentials import Secret
 from runner.lucca import Purpose, Request, export_content, latest_exports, report_content, run_export
 from runner.transport import (
+    ANSWER_CAP_BYTES,
     Answer,
     BrokenAnswerError,
     LostError,
@@ -321,6 +322,25 @@ async def test_a_post_to_a_host_that_hangs_up_on_whoever_comes_is_not_written(sa
         with pytest.raises(NotSentError):
             await caller.send(TRIGGER)
     assert (caller.left, server.requests) == (0, [])
+
+
+DAMAGED_PAGES: dict[str, Callable[[str], Say]] = {
+    "shorter than its length": lambda status: then_close(answer(b"<html>", status=status, length=999)),
+    "gzip cut": lambda status: answer(GZIPPED[:-9], ENCODED, status=status),
+    "brotli": lambda status: answer(b"\x0b\x02\x80abc\x03", "Content-Encoding: br", status=status),
+    "too large": lambda status: answer(bytes(ANSWER_CAP_BYTES + 1), status=status),
+}
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "429 Too Many Requests", "503 Service Unavailable"])
+@pytest.mark.parametrize("page", DAMAGED_PAGES.values(), ids=DAMAGED_PAGES)
+async def test_an_error_is_known_by_its_status_however_damaged_its_page_comes(
+    page: Callable[[str], Say], status: str
+) -> None:
+    for request in (ASK, TRIGGER):
+        assert (await ask(page(status), request=request)).status == int(status[:3])
+    async with scripted(page(status)) as server, calling(server) as caller:
+        await caller.download(ANSWER_CAP_BYTES)
 
 
 @pytest.mark.parametrize("header", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])

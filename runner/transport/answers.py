@@ -5,6 +5,7 @@ know how a request was sent.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Final, Self
 
 import aiohttp
@@ -101,10 +102,10 @@ class Stream:
         return "chunked" in self.headers.get("transfer-encoding", "").casefold()
 
     async def read(self, cap_bytes: int) -> bytes:
-        """The whole body.
+        """The whole body; of an error what could be read of it: its status says enough.
 
         Raises:
-            BrokenAnswerError: cut, or over `cap_bytes`.
+            BrokenAnswerError: cut, or over `cap_bytes`, and no error.
             LostError: the connection broke or was too slow.
         """
         body = bytearray()
@@ -113,7 +114,8 @@ class Stream:
                 body += chunk
         except BrokenAnswerError as error:
             error.body = bytes(body)
-            raise
+            if self.status < HTTPStatus.BAD_REQUEST:
+                raise
         return bytes(body)
 
     async def chunks(self, cap_bytes: int) -> AsyncIterator[bytes]:

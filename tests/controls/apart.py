@@ -320,6 +320,18 @@ APART: Final = (
         ),
     ),
     Control(
+        "damaged-page-believed",
+        "A proxy's error page that is cut, or packed unasked, fails a job whose trouble would have passed by itself.",
+        (
+            Change(
+                "runner/transport/answers.py",
+                "if self.status < HTTPStatus.BAD_REQUEST:\n                raise",
+                "raise",
+            ),
+        ),
+        ("tests/test_transport.py::test_an_error_is_known_by_its_status_however_damaged_its_page_comes",),
+    ),
+    Control(
         "encoded-echo-told",
         "A server that echoes the key in base64, or escaped, gets it into the page and run.json.",
         (
