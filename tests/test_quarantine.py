@@ -274,6 +274,11 @@ def test_a_body_without_the_key_is_not_taken_for_one_with_it() -> None:
     assert secret.stands_in(LARGE.encode() + KEY.encode())
 
 
+def test_a_key_of_three_signs_is_looked_for_as_it_is_and_not_in_base64() -> None:
+    assert Secret("q7z").stands_in(b"<html>Q-7 z</html>")
+    assert not Secret("q7z").stands_in(b"<html>" + b64encode(b"q7z") + b"</html>")
+
+
 @pytest.mark.parametrize(
     "trouble", ["a link in its place", "a file in its place", "a folder in its file's place"]
 )
