@@ -36,19 +36,19 @@ sandbox: .venv/core.stamp ## serve a local Lucca to try things against
 # What each campaign counted last, for the table of promises.
 FIGURES := $(CURDIR)/build/figures
 
-# Some tests mostly wait and others reckon for seconds, so whoever is done takes over from the other. The hundreds of
-# programs that they start find their modules compiled, whatever is the habit here. The simulated nights come first and
-# apart: where coverage is measured they cost twice as much, asked for or not, and other tests meet every line of theirs.
-# The pure core is looked at when all have passed, and told only where it falls short, so that the closing line of pytest
-# stays the last.
-PYTEST = env -u PYTHONDONTWRITEBYTECODE FIGURES=$(FIGURES)/test $(BIN)/python -m pytest -n 2 --dist worksteal
+# Some tests mostly wait and others reckon for seconds, so there are three at a time for two cores, and whoever is done
+# takes over from the others. The hundreds of programs that they start find their modules compiled, whatever is the habit
+# here. The simulated nights only reckon; they come first and apart: where coverage is measured they cost twice as much,
+# asked for or not, and other tests meet every line of theirs. The pure core is looked at when all have passed, and told
+# only where it falls short, so that the closing line of pytest stays the last.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE FIGURES=$(FIGURES)/test $(BIN)/python -m pytest --dist worksteal
 SEEDS := tests/test_simulation.py::test_the_promises_hold_whatever_the_seed
 
 .PHONY: test
 test: check ## check, then run every test; too little coverage fails
 	@rm -rf .coverage .coverage.* $(FIGURES)/test
-	@$(PYTEST) $(SEEDS)
-	@$(PYTEST) --deselect $(SEEDS) --cov --cov-report=term --cov-fail-under=95
+	@$(PYTEST) -n 2 $(SEEDS)
+	@$(PYTEST) -n 3 --deselect $(SEEDS) --cov --cov-report=term --cov-fail-under=95
 	@rm -f .coverage.* # what a killed program left half written; pytest has gathered the others
 	@$(BIN)/python -m coverage report --include='$(PURE_FILES)' --fail-under=100 >.venv/pure-coverage.txt || { \
 		cat .venv/pure-coverage.txt; \
